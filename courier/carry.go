@@ -1,0 +1,162 @@
+package courier
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/homing-mail/homing/spool"
+)
+
+// maxReceived is how often a message may have been handed on before it is
+// taken for a loop (RFC 5321 6.3).
+const maxReceived = 50
+
+// carry takes one item as far as it goes today, and gives it back.
+func (c *Courier) carry(ctx context.Context, item *spool.Item) {
+	began := time.Now()
+	defer c.Spool.Release(item.Number)
+	var outcome *spool.Outcome
+	if item.State == spool.Settling {
+		outcome = c.settle(ctx, item)
+	} else {
+		outcome = c.bring(ctx, item)
+	}
+	if outcome == nil {
+		return
+	}
+	// What has happened is recorded even when homing is stopping.
+	if err := c.Spool.Record(context.WithoutCancel(ctx), outcome); err != nil {
+		c.Log.Error("an outcome could not be recorded; the item is worked again", "id", item.ID, "error", err)
+		pause(ctx, time.Second) // a broken disk must not spin
+		return
+	}
+	c.tell(ctx, outcome, item.Age+time.Since(began))
+}
+
+// bring fetches an item and delivers it to every mailbox that still waits for
+// it. It returns nil when there is nothing to record.
+func (c *Courier) bring(ctx context.Context, item *spool.Item) *spool.Outcome {
+	route := c.route(item)
+	if item.Receipt && len(item.Recipients) > 0 && len(route.stops) == 0 {
+		return c.conclude(item, route)
+	}
+	object, err := c.fetch(ctx, item)
+	if err != nil {
+		return c.unfetched(ctx, item, err)
+	}
+	defer object.Release()
+	header := readHeader(object.Octets)
+	if held := c.unfit(item, object, &header); held != nil {
+		return held
+	}
+	route.object = object
+	c.address(route, &header)
+	if !c.deliver(ctx, route, &header) {
+		return nil
+	}
+	return c.conclude(item, route)
+}
+
+// fetch returns the message, from the bucket or from the spool.
+func (c *Courier) fetch(ctx context.Context, item *spool.Item) (*Object, error) {
+	lane := item.Lane()
+	if !item.Inline {
+		if item.Bucket == "" {
+			return nil, errNoMessage
+		}
+		return c.Source.Fetch(ctx, item.Message, lane)
+	}
+	octets, err := c.Spool.Content(ctx, item.Number)
+	if err != nil {
+		return nil, err
+	}
+	release, err := c.Source.Reserve(ctx, lane, int64(len(octets)))
+	if err != nil {
+		return nil, err
+	}
+	return &Object{Octets: octets, Release: release}, nil
+}
+
+// permanent is an error that holds the item.
+type permanent string
+
+func (p permanent) Error() string   { return string(p) }
+func (p permanent) Permanent() bool { return true }
+
+const errNoMessage = permanent("this version of homing does not understand the notification; `homing queue show` prints it")
+
+// unfetched decides what a failed fetch means.
+func (c *Courier) unfetched(ctx context.Context, item *spool.Item, err error) *spool.Outcome {
+	if ctx.Err() != nil {
+		return nil
+	}
+	o := &spool.Outcome{Item: item, State: spool.Pending, Attempts: item.Attempts + 1, Reason: err.Error(), Missing: isGone(err)}
+	o.Wait = retryWait(o.Attempts)
+	switch {
+	case isPermanent(err), item.Tried > c.RetryFor, o.Missing && item.Missing > missingFor:
+		o.State = spool.Held
+	}
+	return o
+}
+
+// unfit returns an outcome for what must not be delivered, else nil.
+func (c *Courier) unfit(item *spool.Item, object *Object, header *header) *spool.Outcome {
+	switch {
+	case object.Own && !item.Receipt:
+		// The copy that homing itself moved or wrote is no news.
+		return &spool.Outcome{Item: item, State: spool.Done, Reason: "an object that homing wrote itself"}
+	case header.received > maxReceived:
+		reason := fmt.Sprintf("a mail loop: %d Received lines, %d are allowed", header.received, maxReceived)
+		return &spool.Outcome{Item: item, State: spool.Held, Reason: reason}
+	}
+	return nil
+}
+
+// address completes the route of a message of which no notice named a
+// recipient, from what SES wrote into it.
+func (c *Courier) address(r *route, header *header) {
+	r.sender = r.item.Sender
+	if len(r.item.Recipients) > 0 {
+		return
+	}
+	if !r.item.Receipt {
+		r.sender = header.sender()
+		if recipient, ok := header.recipient(); ok {
+			r.found = []string{recipient}
+			r.add(recipient)
+			return
+		}
+	}
+	if c.Fallback != "" {
+		r.addMailbox(c.Fallback, "")
+		return
+	}
+	r.unroutable = "nobody says whom it is for: no recipient in a receipt, no Received line of SES; set HOMING_FALLBACK_MAILBOX and retry"
+}
+
+// deliveryID names one delivery: the same on every repetition, on every
+// replica, and different for each mailbox.
+func deliveryID(message, mailbox string) string {
+	sum := sha256.Sum256([]byte(message + "\x00" + mailbox))
+	return hex.EncodeToString(sum[:16])
+}
+
+func isPermanent(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		Permanent() bool
+	}](err)
+	return ok && e.Permanent()
+}
+
+func isGone(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		Gone() bool
+	}](err)
+	return ok && e.Gone()
+}

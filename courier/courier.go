@@ -1,0 +1,203 @@
+// Package courier carries each item of the spool to its mailboxes: fetch,
+// deliver, settle. It decides what is tried again, what is held for a person,
+// and what becomes of the object in the bucket afterwards.
+//
+// Where messages lie and how they leave are the consumers' interfaces [Source]
+// and [Destination]; the spool is the only package of homing it imports.
+package courier
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/homing-mail/homing/spool"
+)
+
+// Source is where messages lie. Calls may be repeated.
+//
+// Of its errors, one with Permanent() true holds the item, one with Gone() true
+// says that the object is not there; any other is tried again.
+type Source interface {
+	// Fetch returns the whole message once it is known to be authentic. lane
+	// names the mailbox on whose behalf memory is used. The courier releases it.
+	Fetch(ctx context.Context, m spool.Message, lane string) (*Object, error)
+	// Reserve waits for room in memory for octets of a message that is not fetched.
+	Reserve(ctx context.Context, lane string, octets int64) (release func(), err error)
+	Delete(ctx context.Context, m spool.Message) error
+	Tag(ctx context.Context, m spool.Message) error
+	// Move returns the object's new key. id marks it as homing's own.
+	Move(ctx context.Context, m spool.Message, prefix, id string) (key string, err error)
+}
+
+// Object is a fetched message.
+type Object struct {
+	Octets  []byte
+	Version string // empty where the bucket has none
+	ETag    string
+	Own     bool   // homing wrote it: it carries the metadata homing-id
+	Release func() // gives its memory back
+}
+
+// Destination is a way out: Dovecot over LMTP, or Maildirs.
+//
+// Of its errors, one with Away() true belongs to the destination and not to the
+// message; Busy() true means that the mailbox is occupied for the moment;
+// Permanent() true that the mailbox cannot be expressed; ReplyCode() is an
+// LMTP reply. Any other may mean that the message arrived all the same, and is
+// tried again.
+type Destination interface {
+	// Deliver hands over one message to one mailbox; nil means that it is safe
+	// there. It does not change octets.
+	Deliver(ctx context.Context, sender, mailbox string, octets [][]byte) error
+	// Probe returns nil when the destination answers.
+	Probe(ctx context.Context) error
+}
+
+// Observer counts. Its methods are called concurrently.
+type Observer interface {
+	// Delivery hears of each try: delivered, fallback, retry or held; how long it
+	// took; and for a delivered one the time since SES received it (0: not known).
+	Delivery(result string, took, latency time.Duration)
+	DestinationUp(up bool)
+	// AfterDelivery hears of each delete, tag or move: ok or failed.
+	AfterDelivery(action, result string)
+}
+
+// Config says how to carry.
+type Config struct {
+	Spool       *spool.Spool
+	Source      Source
+	Destination Destination
+	Observer    Observer
+	Log         *slog.Logger
+
+	Rules    *Rules        // nil: every address is a mailbox; see [Courier.SetRules]
+	Fallback string        // the mailbox for what others refuse for good; empty: hold it
+	RetryFor time.Duration // then an item is held
+	After    After
+	Grace    time.Duration // how long what is in flight may go on when Run is told to stop
+	Probe    time.Duration // how often a destination that is away is looked for; 0: 10 s
+}
+
+const (
+	// window is how many items are worked at once: enough to hide S3's latency
+	// at the rate at which Dovecot takes mail.
+	window = 128
+	// perLane is how many of them may wait for one mailbox.
+	perLane = 32
+	// breath is the least time between two looks into the spool while there is
+	// work; what arrives meanwhile is read in one go.
+	breath = 5 * time.Millisecond
+)
+
+// Courier works a spool. Make one with [New].
+type Courier struct {
+	Config
+	rules    atomic.Pointer[Rules]
+	presence presence
+	done     chan struct{} // capacity 1: an item has been given back
+}
+
+// New returns a courier; [Courier.Run] starts it.
+func New(c Config) *Courier {
+	if c.Probe == 0 {
+		c.Probe = 10 * time.Second
+	}
+	courier := &Courier{Config: c, done: make(chan struct{}, 1)}
+	courier.presence.lost, courier.presence.back = make(chan error, 1), make(chan struct{}, 1)
+	courier.SetRules(c.Rules)
+	return courier
+}
+
+// SetRules replaces the recipient rules for what is worked from now on.
+func (c *Courier) SetRules(r *Rules) {
+	if r == nil {
+		r = &Rules{}
+	}
+	c.rules.Store(r)
+}
+
+// Run works until ctx ends, then lets what is in flight finish for the grace,
+// and leaves the rest in the spool. It returns an error only when the spool
+// cannot be read.
+func (c *Courier) Run(ctx context.Context) error {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { c.watch(ctx) })
+	err := c.dispatch(ctx, func(item *spool.Item) {
+		wg.Go(func() {
+			c.carry(work, item)
+			notify(c.done)
+		})
+	})
+	grace := time.AfterFunc(c.Grace, cancel)
+	defer grace.Stop()
+	wg.Wait()
+	return err
+}
+
+// dispatch hands due items to start, never more than the window at once.
+func (c *Courier) dispatch(ctx context.Context, start func(*spool.Item)) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.Spool.Changed():
+		case <-c.done:
+		case <-c.presence.back:
+		case <-timer.C:
+		}
+		wait, err := c.handOut(ctx, start)
+		if err != nil && ctx.Err() == nil {
+			c.Log.Error("the spool cannot be read; it is tried again", "error", err)
+			wait = time.Second
+		}
+		timer.Reset(wait)
+		if c.Spool.Active() > 0 {
+			pause(ctx, breath)
+		}
+	}
+}
+
+// handOut starts what is due and returns how long to wait at most for more.
+func (c *Courier) handOut(ctx context.Context, start func(*spool.Item)) (time.Duration, error) {
+	room := window - c.Spool.Active()
+	if room < window/4 || c.presence.away.Load() {
+		return time.Minute, nil // an item given back, or the destination, wakes us
+	}
+	items, err := c.Spool.Due(ctx, room, perLane)
+	if err != nil {
+		return 0, err
+	}
+	for _, item := range items {
+		start(item)
+	}
+	wait, some, err := c.Spool.Next(ctx)
+	if err != nil || !some {
+		return time.Minute, err
+	}
+	return wait, nil
+}
+
+// pause waits, or less when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

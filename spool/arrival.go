@@ -1,0 +1,178 @@
+package spool
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Arrival is a message together with whom it is for.
+type Arrival struct {
+	Message
+	Recipients []string // envelope addresses
+	Content    []byte   // the message itself where it came inline, else nil
+	Hold       string   // not empty: a new item is held at once, for this reason
+	MaxOfKind  int64    // when held at once: at most so many held of its kind; 0: no limit
+}
+
+// Taken says what became of an arrival.
+type Taken string
+
+// What may become of an arrival.
+const (
+	Accepted Taken = "accepted" // a new item
+	Added    Taken = "added"    // a known message, with recipients not named before
+	Repeated Taken = "repeated" // nothing new
+)
+
+// Accept takes responsibility for the arrivals, all or none: when it returns
+// nil they are on disk. A message that is known already gets the recipients it
+// did not have. The error wraps [ErrFull] when there is no room.
+func (s *Spool) Accept(ctx context.Context, arrivals ...Arrival) ([]Taken, error) {
+	if err := s.room(); err != nil {
+		return nil, err
+	}
+	taken := make([]Taken, len(arrivals))
+	err := s.writer.do(ctx, func(tx *tx) error {
+		for i := range arrivals {
+			var err error
+			if taken[i], err = s.accept(tx, &arrivals[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range taken {
+		if t == Accepted {
+			s.open.Add(1)
+		}
+	}
+	s.signal()
+	return taken, nil
+}
+
+// room returns an ErrFull when nothing more may be taken.
+func (s *Spool) room() error {
+	if n := s.open.Load(); n >= s.opts.MaxItems {
+		return fmt.Errorf("%w: %d messages wait to be delivered", ErrFull, n)
+	}
+	free, err := s.opts.Free(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	if free < s.opts.MinFree {
+		return fmt.Errorf("%w: %d MiB are free on the disk of %s, %d MiB are wanted", ErrFull, free>>20, s.opts.Dir, s.opts.MinFree>>20)
+	}
+	return nil
+}
+
+func (s *Spool) accept(tx *tx, a *Arrival) (Taken, error) {
+	id, err := s.insert(tx, a)
+	if err != nil {
+		return "", err
+	}
+	if id == 0 {
+		return s.amend(tx, a)
+	}
+	if _, err := addRecipients(tx, id, a.Recipients); err != nil {
+		return "", err
+	}
+	return Accepted, addContent(tx, id, a.Content)
+}
+
+// insert makes a new row and returns its number, 0 when the message is known.
+func (s *Spool) insert(tx *tx, a *Arrival) (int64, error) {
+	state, now := Pending, s.clock.now()
+	if a.Hold != "" {
+		state = Held
+	}
+	var id int64
+	err := tx.row(`INSERT INTO item (message, source, kind, bucket, object, version, etag, size, receipt, sender, verdicts, received, lane, created, noticed, since, state, next, reason)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?14, ?15, ?14, ?16) ON CONFLICT (message) DO NOTHING RETURNING id`,
+		a.ID, a.Source, a.Kind, a.Bucket, a.Key, a.Version, a.ETag, a.Size, a.Receipt, a.Sender, a.Verdicts, millis(a.Received),
+		lane(a.Recipients), now, string(state), a.Hold).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err == nil && a.Hold != "" && a.MaxOfKind > 0 {
+		err = limitKind(tx, a.Kind, a.MaxOfKind)
+	}
+	return id, err
+}
+
+// limitKind refuses the row just made when too many of its kind are held.
+func limitKind(tx *tx, kind string, most int64) error {
+	var n int64
+	if err := tx.row("SELECT count(*) FROM item WHERE state = 'held' AND kind = ?", kind).Scan(&n); err != nil {
+		return err
+	}
+	if n > most {
+		return fmt.Errorf("%w: %d items of kind %q are held already; look at them with `homing queue list` and drop them", ErrFull, most, kind)
+	}
+	return nil
+}
+
+// amend adds to a known message what is new in a.
+func (s *Spool) amend(tx *tx, a *Arrival) (Taken, error) {
+	var id int64
+	var receipt bool
+	if err := tx.row("SELECT id, receipt FROM item WHERE message = ?", a.ID).Scan(&id, &receipt); err != nil {
+		return "", err
+	}
+	now := s.clock.now()
+	// What is to be done with the object waits as long after this notice as it
+	// did after the one before; a finished row's history counts from here.
+	err := tx.exec(`UPDATE item SET noticed = ?1, next = CASE state WHEN 'pending' THEN next
+		WHEN 'settling' THEN next + (?1 - noticed) ELSE ?1 END WHERE id = ?2`, now, id)
+	if err != nil {
+		return "", err
+	}
+	if a.Receipt && !receipt {
+		if err := tx.exec("UPDATE item SET receipt = 1, sender = ?, verdicts = ?, received = ? WHERE id = ?",
+			a.Sender, a.Verdicts, millis(a.Received), id); err != nil {
+			return "", err
+		}
+	}
+	added, err := addRecipients(tx, id, a.Recipients)
+	if err != nil || added == 0 {
+		return Repeated, err
+	}
+	if err := tx.exec(`UPDATE item SET state = 'pending', next = ?1, since = ?1, attempts = 0, missing = 0, generation = generation + 1,
+		lane = CASE lane WHEN '' THEN ?2 ELSE lane END WHERE id = ?3`,
+		now, lane(a.Recipients), id); err != nil {
+		return "", err
+	}
+	return Added, addContent(tx, id, a.Content)
+}
+
+func addRecipients(tx *tx, id int64, addresses []string) (added int64, err error) {
+	for _, address := range addresses {
+		n, err := tx.count("INSERT INTO recipient (item, address) VALUES (?, ?) ON CONFLICT DO NOTHING", id, address)
+		if err != nil {
+			return 0, err
+		}
+		added += n
+	}
+	return added, nil
+}
+
+// addContent keeps an inline message; what a done item no longer had is had again.
+func addContent(tx *tx, id int64, octets []byte) error {
+	if octets == nil {
+		return nil
+	}
+	return tx.exec("INSERT INTO content VALUES (?, ?) ON CONFLICT DO NOTHING", id, octets)
+}
+
+// millis is Unix time in milliseconds, 0 for a time that is not known.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}

@@ -1,0 +1,108 @@
+package spool
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// load reads whole items, in the order of ids; one that has vanished meanwhile
+// is left out.
+func (s *Spool) load(ctx context.Context, ids []int64) ([]*Item, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	items := make(map[int64]*Item, len(ids))
+	for _, read := range []func(context.Context, map[int64]*Item, string) error{s.loadRows, s.loadRecipients, s.loadDeliveries} {
+		if err := read(ctx, items, string(list)); err != nil {
+			return nil, fmt.Errorf("spool: read items: %w", err)
+		}
+	}
+	ordered := make([]*Item, 0, len(ids))
+	for _, id := range ids {
+		if it, ok := items[id]; ok {
+			ordered = append(ordered, it)
+		}
+	}
+	return ordered, nil
+}
+
+func (s *Spool) loadRows(ctx context.Context, items map[int64]*Item, ids string) error {
+	now := s.clock.now()
+	return s.each(ctx, func(rows *sql.Rows) error {
+		it := &Item{}
+		var received, created, noticed, since, next, missing int64
+		err := rows.Scan(&it.Number, &it.ID, &it.Source, &it.Kind, &it.Bucket, &it.Key, &it.Version, &it.ETag, &it.Size, &it.Receipt,
+			&it.Sender, &it.Verdicts, &received, &created, &noticed, &since, &it.Generation, &it.State, &next, &it.Attempts, &missing,
+			&it.Reason, &it.Inline)
+		if received != 0 {
+			it.Received = time.UnixMilli(received)
+		}
+		it.Age, it.Noticed, it.Tried, it.Wait = span(now-created), span(now-noticed), span(now-since), span(next-now)
+		if missing != 0 {
+			it.Missing = max(span(now-missing), 1)
+		}
+		items[it.Number] = it
+		return err
+	}, `SELECT id, message, source, kind, bucket, object, version, etag, size, receipt, sender, verdicts, received, created, noticed, since,
+		generation, state, next, attempts, missing, reason, EXISTS (SELECT 1 FROM content WHERE content.item = item.id)
+		FROM item WHERE id IN (SELECT value FROM json_each(?))`, ids)
+}
+
+func (s *Spool) loadRecipients(ctx context.Context, items map[int64]*Item, ids string) error {
+	return s.each(ctx, func(rows *sql.Rows) error {
+		var id int64
+		var r Recipient
+		err := rows.Scan(&id, &r.Address, &r.Settled)
+		if it := items[id]; it != nil {
+			it.Recipients = append(it.Recipients, r)
+		}
+		return err
+	}, "SELECT item, address, settled FROM recipient WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, address", ids)
+}
+
+func (s *Spool) loadDeliveries(ctx context.Context, items map[int64]*Item, ids string) error {
+	now := s.clock.now()
+	return s.each(ctx, func(rows *sql.Rows) error {
+		var id, next int64
+		var d Delivery
+		err := rows.Scan(&id, &d.Mailbox, &d.State, &d.Attempts, &d.Refusals, &next, &d.Reply)
+		d.Wait = span(next - now)
+		if it := items[id]; it != nil {
+			it.Deliveries = append(it.Deliveries, d)
+		}
+		return err
+	}, "SELECT item, mailbox, state, attempts, refusals, next, reply FROM delivery WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, mailbox", ids)
+}
+
+func (s *Spool) each(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func span(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// Content returns the message of an inline item.
+func (s *Spool) Content(ctx context.Context, number int64) ([]byte, error) {
+	var octets []byte
+	err := s.db.QueryRowContext(ctx, "SELECT octets FROM content WHERE item = ?", number).Scan(&octets)
+	if err != nil {
+		return nil, fmt.Errorf("spool: content of item %d: %w", number, err)
+	}
+	return octets, nil
+}

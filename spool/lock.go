@@ -1,0 +1,35 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// lockDir makes sure that one daemon at a time works a spool: claims on items
+// are kept in memory, so a second one would deliver everything twice.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "homing.lock"), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w (make it writable for this user or set HOMING_STATE_DIR)", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = errors.New("another homing is running on it; give each its own HOMING_STATE_DIR")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("state directory %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+// freeBytes is what an unprivileged user may still write to dir's disk.
+func freeBytes(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
