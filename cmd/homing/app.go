@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/homing-mail/homing/courier"
+	"github.com/homing-mail/homing/intake"
+	"github.com/homing-mail/homing/lmtp"
+	"github.com/homing-mail/homing/maildir"
+	"github.com/homing-mail/homing/metrics"
+	"github.com/homing-mail/homing/notice"
+	"github.com/homing-mail/homing/spool"
+	"github.com/homing-mail/homing/webhook"
+)
+
+// grace is how long what is in flight may take when homing is told to stop.
+const grace = 10 * time.Second
+
+// neighbours are what the demo and the tests put in the place of AWS. The zero
+// value is the real one; no variable and no flag changes it.
+type neighbours struct {
+	sns http.RoundTripper // nil: the system's roots and resolver
+	s3  *s3.Client        // nil: the SDK's default configuration
+}
+
+// app is a homing that is ready to run.
+type app struct {
+	cfg     *Config
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	spool   *spool.Spool
+	courier *courier.Courier
+	out     exit
+	servers []*server
+}
+
+// exit is a way out that can be closed.
+type exit interface {
+	courier.Destination
+	Close() error
+}
+
+// newApp opens the spool, prepares all parts and listens. What it has opened is
+// closed again when it fails.
+func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, metrics: metrics.New(version())}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	rules, err := courier.ParseRules(cfg.Recipients)
+	if err != nil {
+		return nil, &configError{[]mistake{{"HOMING_RECIPIENTS", fmt.Errorf("HOMING_RECIPIENTS: %w", err)}}}
+	}
+	if a.spool, err = openSpool(ctx, cfg, log); err != nil {
+		return nil, err
+	}
+	if a.out, err = a.destination(); err != nil {
+		return nil, err
+	}
+	from, err := newSource(ctx, cfg, with.s3, a.metrics)
+	if err != nil {
+		return nil, err
+	}
+	a.courier = courier.New(courier.Config{
+		Spool: a.spool, Source: from, Destination: a.out, Observer: observer{a.metrics}, Log: log,
+		Rules: rules, Fallback: string(cfg.FallbackMailbox), RetryFor: cfg.RetryFor, Grace: grace,
+		After: courier.After{Action: courier.Action(cfg.AfterDelivery.action), Prefix: cfg.AfterDelivery.prefix, Delay: cfg.AfterDeliveryDelay},
+	})
+	a.metrics.Memory(from.budget.InUse)
+	a.metrics.Queue(a.queue)
+	return a, a.listen(ctx, with.sns)
+}
+
+func openSpool(ctx context.Context, cfg *Config, log *slog.Logger) (*spool.Spool, error) {
+	return spool.Open(ctx, spool.Options{Dir: string(cfg.StateDir), History: cfg.History, Log: log})
+}
+
+// destination makes the way out that HOMING_DELIVER_TO names. It connects to
+// nothing yet.
+func (a *app) destination() (exit, error) {
+	to := a.cfg.DeliverTo
+	if to.maildir != "" {
+		boxes, err := maildir.New(to.maildir)
+		if err != nil {
+			return nil, err
+		}
+		return boxes, boxes.Prepare()
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "homing"
+	}
+	c := lmtp.Config{
+		Network: to.network, Address: to.address, Connections: int(a.cfg.LMTPConnections),
+		Name: name, Observer: connections{a.metrics},
+	}
+	if to.tls {
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return lmtp.New(c), nil
+}
+
+// listen opens the listeners that are configured.
+func (a *app) listen(ctx context.Context, sns http.RoundTripper) error {
+	if a.cfg.Listen != "" {
+		hook := webhook.New(webhook.Config{
+			Path: string(a.cfg.WebhookPath), Topics: a.cfg.SNSTopics, Confirm: a.cfg.SNSConfirm,
+			Verifier: notice.NewVerifier(notice.VerifierConfig{Transport: sns}),
+			Intake:   intake.New(intake.Config{Spool: a.spool, Observer: a.metrics, Log: a.log, History: a.cfg.History}),
+			Observer: a.metrics, Log: a.log,
+		})
+		certificates, err := newCertificates(a.cfg, a.log)
+		if err != nil {
+			return err
+		}
+		if err := a.open(ctx, "HOMING_LISTEN", a.cfg.Listen, hook, certificates.config()); err != nil {
+			return err
+		}
+	}
+	if a.cfg.MetricsListen != "" {
+		return a.open(ctx, "HOMING_METRICS_LISTEN", a.cfg.MetricsListen, a.health(), nil)
+	}
+	return nil
+}
+
+func (a *app) open(ctx context.Context, variable string, at listenAddress, handler http.Handler, certificates *tls.Config) error {
+	s, err := newServer(ctx, at, handler, certificates, a.log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", variable, err)
+	}
+	s.variable = variable
+	a.servers = append(a.servers, s)
+	return nil
+}
+
+// run works until ctx ends: then it stops listening, lets what is in flight
+// finish within the grace, and closes everything.
+func (a *app) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, s := range a.servers {
+		group.Go(func() error { return s.run(ctx) })
+	}
+	group.Go(func() error { return a.spool.Maintain(ctx) })
+	group.Go(func() error { return a.courier.Run(ctx) })
+	if a.cfg.RecipientsFile != "" {
+		group.Go(func() error { return a.followRules(ctx) })
+	}
+	return errors.Join(group.Wait(), a.close())
+}
+
+func (a *app) close() error {
+	var errs []error
+	for _, s := range a.servers {
+		errs = append(errs, s.close())
+	}
+	if a.out != nil {
+		errs = append(errs, a.out.Close())
+	}
+	if a.spool != nil {
+		errs = append(errs, a.spool.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// queue reads the spool's state for the metrics.
+func (a *app) queue(ctx context.Context) (map[string]int64, time.Duration, error) {
+	c, err := a.spool.Counts(ctx)
+	return map[string]int64{"due": c.Due, "waiting": c.Waiting, "active": c.Active, "held": c.Held}, c.Oldest, err
+}
+
+// health answers /metrics, /healthz and /readyz.
+func (a *app) health() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+		defer cancel()
+		if err := a.spool.Ready(ctx); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	return mux
+}
+
+func (a *app) webhookAddress() string { return a.address("HOMING_LISTEN") }
+func (a *app) metricsAddress() string { return a.address("HOMING_METRICS_LISTEN") }
+
+// address is where the listener of a variable listens, with the port that the
+// kernel chose; empty where there is none.
+func (a *app) address(variable string) string {
+	for _, s := range a.servers {
+		if s.variable == variable {
+			return s.listener.Addr().(*net.TCPAddr).String()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// certificateLook is how often a handshake looks whether the files have changed.
+const certificateLook = time.Second
+
+// certificates serves HOMING_TLS_CERT_PATH and HOMING_TLS_KEY_PATH, and follows
+// them when they are renewed. A nil one stands for plain HTTP.
+type certificates struct {
+	cert, key string
+	log       *slog.Logger
+
+	mu      sync.Mutex
+	looked  time.Time
+	stamp   string // of the files that are served
+	serving *tls.Certificate
+}
+
+func newCertificates(cfg *Config, log *slog.Logger) (*certificates, error) {
+	if cfg.TLSCertPath == "" {
+		return nil, nil
+	}
+	c := &certificates{cert: string(cfg.TLSCertPath), key: string(cfg.TLSKeyPath), log: log}
+	stamp, err := c.stamps()
+	if err == nil {
+		err = c.load(stamp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("HOMING_TLS_CERT_PATH and HOMING_TLS_KEY_PATH: %w", err)
+	}
+	return c, nil
+}
+
+// config is nil for plain HTTP.
+func (c *certificates) config() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+}
+
+// get returns the certificate for a handshake. Files that are wrong, as for a
+// moment during a renewal, leave the one before in place.
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.looked) < certificateLook {
+		return c.serving, nil
+	}
+	stamp, err := c.stamps()
+	if err == nil && stamp != c.stamp {
+		if err = c.load(stamp); err == nil {
+			c.log.Info("the TLS certificate was read again", "file", c.cert)
+		}
+	}
+	if err != nil {
+		c.log.Error("the TLS certificate stays as it was", "file", c.cert, "error", err)
+	}
+	c.looked = time.Now()
+	return c.serving, nil
+}
+
+func (c *certificates) load(stamp string) error {
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return err
+	}
+	c.serving, c.stamp, c.looked = &pair, stamp, time.Now()
+	return nil
+}
+
+// stamps tells one pair of files from another.
+func (c *certificates) stamps() (string, error) {
+	var both string
+	for _, path := range []string{c.cert, c.key} {
+		st, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		both += fmt.Sprintf("%d %d;", st.ModTime().UnixNano(), st.Size())
+	}
+	return both, nil
+}

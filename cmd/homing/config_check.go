@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// missing finds what serve cannot do without.
+func (c *Config) missing() []mistake {
+	var found []mistake
+	if len(c.Buckets) == 0 {
+		found = append(found, mistake{"HOMING_BUCKETS",
+			errors.New("HOMING_BUCKETS is required: name the bucket in which SES stores mail, as bucket or bucket/prefix")})
+	}
+	if len(c.SNSTopics) == 0 && c.Listen != "" {
+		found = append(found, mistake{"HOMING_SNS_TOPICS",
+			errors.New("HOMING_SNS_TOPICS is required while HOMING_LISTEN is not empty: give the ARN of the topic that SES notifies, as in " + exampleTopic)})
+	}
+	return found
+}
+
+// contradictions finds variables that are right one by one and not together.
+func (c *Config) contradictions() []mistake {
+	var found []mistake
+	if c.TLSCertPath != "" && c.TLSKeyPath == "" {
+		found = append(found, mistake{"HOMING_TLS_KEY_PATH",
+			errors.New("HOMING_TLS_KEY_PATH is required with HOMING_TLS_CERT_PATH: give the path of the certificate's key")})
+	}
+	if c.TLSKeyPath != "" && c.TLSCertPath == "" {
+		found = append(found, mistake{"HOMING_TLS_CERT_PATH",
+			errors.New("HOMING_TLS_CERT_PATH is required with HOMING_TLS_KEY_PATH: give the path of the key's certificate chain")})
+	}
+	if c.Listen.overlaps(c.MetricsListen) {
+		found = append(found, mistake{"HOMING_METRICS_LISTEN",
+			fmt.Errorf("HOMING_METRICS_LISTEN=%s: HOMING_LISTEN has the same port; give the metrics another, for they are not for the world to see",
+				quote(string(c.MetricsListen)))})
+	}
+	return found
+}
+
+// addNew adds what was found to what is wrong, but nothing about a variable that
+// has a mistake already: it may be missing only because it could not be read.
+func addNew(wrong, found []mistake) []mistake {
+	all := wrong
+	for _, m := range found {
+		if !slices.ContainsFunc(wrong, func(known mistake) bool { return known.variable == m.variable }) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// warnings tells what is allowed and hardly meant.
+func (c *Config) warnings() []string {
+	// SNS's dead-letter queue keeps a notification for at most 14 days
+	// (https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html).
+	const repeats = 14 * 24 * time.Hour
+	var found []string
+	if c.History < c.RetryFor {
+		found = append(found, "HOMING_HISTORY is shorter than HOMING_RETRY_FOR: a message may be forgotten while it is still tried")
+	}
+	if c.History < repeats {
+		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
+	}
+	if c.AfterDelivery.action != "keep" && c.AfterDeliveryDelay > c.History {
+		found = append(found, "HOMING_AFTER_DELIVERY_DELAY is longer than HOMING_HISTORY: objects may be forgotten before their time comes")
+	}
+	return found
+}

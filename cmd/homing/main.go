@@ -1,0 +1,74 @@
+// Command homing brings mail home to Dovecot: Amazon SES stores it in S3, SNS
+// says so, and homing fetches and delivers it over LMTP.
+//
+// This package wires the others together. It is the only one that reads the
+// environment and hears signals.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong usage or configuration
+)
+
+func main() {
+	ctx, restore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// The first signal ends ctx; a second one then ends the process at once.
+	context.AfterFunc(ctx, restore)
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// streams are the standard ones, or a test's.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run is the whole program. Ending ctx stops it gracefully.
+func run(ctx context.Context, args, environ []string, std streams) int {
+	begun := false // what fails before a command begins is wrong usage
+	root := newRootCommand(environ, std)
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(std.err, "homing:", err)
+	if _, wrong := errors.AsType[*configError](err); wrong || !begun {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newRootCommand(environ []string, std streams) *cobra.Command {
+	serve := newServeCommand(environ, std)
+	root := &cobra.Command{
+		Use:           "homing",
+		Short:         "Bring mail from Amazon SES home to Dovecot",
+		Long:          "homing takes signed SNS notifications of mail that Amazon SES stored in S3,\nfetches it and delivers it to Dovecot over LMTP. It is configured by HOMING_*\nvariables: see `homing config`. Without a command it serves.",
+		Args:          cobra.NoArgs,
+		RunE:          serve.RunE,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(serve, newDemoCommand(environ, std), newQueueCommand(environ), newConfigCommand(environ), newVersionCommand())
+	return root
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"time"
+
+	"github.com/homing-mail/homing/metrics"
+)
+
+// observer counts what the courier does.
+type observer struct{ *metrics.Metrics }
+
+// Delivery implements courier.Observer.
+func (o observer) Delivery(result string, took, latency time.Duration) {
+	o.Delivered(result)
+	o.DeliveryTime(took)
+	if result == "delivered" {
+		o.LastDelivery(time.Now())
+	}
+	if latency > 0 {
+		o.Latency(latency)
+	}
+}
+
+// connections counts LMTP connections.
+type connections struct{ *metrics.Metrics }
+
+// Connections implements lmtp.Observer.
+func (c connections) Connections(state string, number int) { c.LMTPConnections(state, number) }

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/homing-mail/homing/metrics"
+	"github.com/homing-mail/homing/spool"
+)
+
+func (q *queueCommand) export() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "export ITEM",
+		Short: "Write the message of an item, as it is, to a file or the standard output",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return q.with(cmd.Context(), func(cfg *Config, s *spool.Spool) error {
+				item, err := s.Find(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				octets, err := message(cmd.Context(), cfg, s, item)
+				if err != nil {
+					return err
+				}
+				if path == "" {
+					_, err := cmd.OutOrStdout().Write(octets)
+					return err
+				}
+				return writeNew(path, octets)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&path, "output", "o", "", "the file to make, such as message.eml")
+	return cmd
+}
+
+// message returns an item's message, from the spool or from the bucket.
+func message(ctx context.Context, cfg *Config, s *spool.Spool, item *spool.Item) ([]byte, error) {
+	if item.Inline {
+		return s.Content(ctx, item.Number)
+	}
+	if item.Bucket == "" {
+		return nil, fmt.Errorf("item %d no longer has its message: it came inside the notification and was delivered or dropped", item.Number)
+	}
+	from, err := newSource(ctx, cfg, nil, metrics.New(version()))
+	if err != nil {
+		return nil, err
+	}
+	object, err := from.Fetch(ctx, item.Message, "")
+	if err != nil {
+		return nil, err
+	}
+	return object.Octets, nil
+}
+
+// writeNew makes a file; one that is there already is left alone.
+func writeNew(path string, octets []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(octets)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func (q *queueCommand) drop() *cobra.Command {
+	var c choice
+	var yes bool
+	var keep string
+	cmd := &cobra.Command{
+		Use:   "drop [ITEM...]",
+		Short: "Give items up: nothing more is delivered; objects stay in their bucket",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return q.with(cmd.Context(), func(cfg *Config, s *spool.Spool) error {
+				items, err := c.choose(cmd.Context(), s, args)
+				if err != nil || len(items) == 0 {
+					return err
+				}
+				if !yes && !agreed(cmd, items) {
+					return errors.New("nothing was dropped; say --yes to drop without being asked")
+				}
+				return dropAll(cmd, cfg, s, items, keep)
+			})
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.all, "all", false, "every held item")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().StringVar(&keep, "keep", "", "write each message into this directory first, as ITEM.eml")
+	return cmd
+}
+
+// agreed asks the person at the terminal; whoever is not there says no.
+func agreed(cmd *cobra.Command, items []*spool.Item) bool {
+	fmt.Fprintf(cmd.ErrOrStderr(), "Drop %d items, the first %s for %s? [y/N] ", len(items), clean(items[0].ID), whom(items[0]))
+	reply, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 100)).ReadString('\n')
+	return err == nil && strings.EqualFold(strings.TrimSpace(reply), "y")
+}
+
+// dropAll drops items one by one, each after its message is safe where that was
+// asked for.
+func dropAll(cmd *cobra.Command, cfg *Config, s *spool.Spool, items []*spool.Item, keep string) error {
+	var dropped int64
+	for _, item := range items {
+		if keep != "" {
+			octets, err := message(cmd.Context(), cfg, s, item)
+			if err == nil {
+				err = writeNew(filepath.Join(keep, fmt.Sprintf("%d.eml", item.Number)), octets)
+			}
+			if err != nil {
+				return fmt.Errorf("item %d was not dropped (%d were): %w", item.Number, dropped, err)
+			}
+		}
+		n, err := s.Drop(cmd.Context(), item.Number)
+		if err != nil {
+			return err
+		}
+		dropped += n
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d of %d items dropped\n", dropped, len(items))
+	return err
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/homing-mail/homing/courier"
+	"github.com/homing-mail/homing/fetcher"
+	"github.com/homing-mail/homing/metrics"
+	"github.com/homing-mail/homing/spool"
+)
+
+// ownMark is the metadata of objects that homing wrote itself.
+const ownMark = "homing-id"
+
+// source lets the courier fetch from S3, and counts.
+type source struct {
+	*fetcher.Fetcher
+	budget  *fetcher.Budget
+	metrics *metrics.Metrics
+}
+
+// newSource makes no request. client may be nil: the SDK's default
+// configuration.
+func newSource(ctx context.Context, cfg *Config, client *s3.Client, m *metrics.Metrics) (*source, error) {
+	if client == nil {
+		var err error
+		if client, err = fetcher.NewClient(ctx, cfg.S3PathStyle); err != nil {
+			return nil, err
+		}
+	}
+	places := make([]fetcher.Place, len(cfg.Buckets))
+	for i, p := range cfg.Buckets {
+		places[i] = fetcher.Place{Bucket: p.bucket, Prefix: p.prefix}
+	}
+	budget := fetcher.NewBudget(int64(cfg.Memory))
+	return &source{budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
+		Client: client, Places: places, MaxMessage: int64(cfg.MaxMessage), Budget: budget,
+	})}, nil
+}
+
+// Fetch implements courier.Source.
+func (s *source) Fetch(ctx context.Context, m spool.Message, lane string) (*courier.Object, error) {
+	began := time.Now()
+	ref := reference(m)
+	ref.Lane, ref.ETag = lane, ""
+	object, err := s.Fetcher.Fetch(ctx, ref)
+	if err != nil {
+		s.metrics.Fetched(reasonOf(err), 0, time.Since(began))
+		return nil, err
+	}
+	s.metrics.Fetched("ok", len(object.Octets), time.Since(began))
+	return &courier.Object{
+		Octets: object.Octets, Version: object.Version, ETag: object.ETag,
+		Own: object.Metadata[ownMark] != "", Release: object.Release,
+	}, nil
+}
+
+// Reserve implements courier.Source.
+func (s *source) Reserve(ctx context.Context, lane string, octets int64) (func(), error) {
+	return s.budget.Acquire(ctx, lane, octets)
+}
+
+// Delete implements courier.Source.
+func (s *source) Delete(ctx context.Context, m spool.Message) error {
+	return s.Fetcher.Delete(ctx, reference(m))
+}
+
+// Tag implements courier.Source.
+func (s *source) Tag(ctx context.Context, m spool.Message) error {
+	return s.Fetcher.Tag(ctx, reference(m))
+}
+
+// Move implements courier.Source.
+func (s *source) Move(ctx context.Context, m spool.Message, prefix, id string) (string, error) {
+	return s.Fetcher.Move(ctx, reference(m), prefix, id)
+}
+
+func reference(m spool.Message) fetcher.Ref {
+	return fetcher.Ref{Bucket: m.Bucket, Key: m.Key, Version: m.Version, ETag: m.ETag, Size: m.Size}
+}
+
+func reasonOf(err error) string {
+	if e, ok := errors.AsType[*fetcher.Error](err); ok {
+		return e.Reason()
+	}
+	return "other"
+}

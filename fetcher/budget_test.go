@@ -1,0 +1,226 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"pgregory.net/rapid"
+)
+
+// must acquires what is known to be free.
+func must(t *testing.T, b *Budget, lane string, n int64) (release func()) {
+	t.Helper()
+	release, err := b.Acquire(t.Context(), lane, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return release
+}
+
+// queue asks for each size in turn, one after the other is waiting or served,
+// and returns the order in which they were served. Each holds until the end.
+type queue struct {
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	served []string
+	held   map[string]func()
+}
+
+func (q *queue) ask(t *testing.T, b *Budget, name, lane string, n int64) {
+	q.wg.Go(func() {
+		release, err := b.Acquire(t.Context(), lane, n)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.served = append(q.served, name)
+		if q.held == nil {
+			q.held = make(map[string]func())
+		}
+		q.held[name] = release
+	})
+	synctest.Wait()
+}
+
+func (q *queue) release(name string) {
+	q.mu.Lock()
+	release := q.held[name]
+	q.mu.Unlock()
+	release()
+	synctest.Wait()
+}
+
+func (q *queue) want(t *testing.T, names ...string) {
+	t.Helper()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !slices.Equal(q.served, names) {
+		t.Errorf("served %v, want %v", q.served, names)
+	}
+}
+
+func TestBudgetInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, q := NewBudget(100), new(queue)
+		release := must(t, b, "", 90)
+		q.ask(t, b, "large", "", 95)
+		q.ask(t, b, "small", "", 10)
+		q.want(t) // the small one would fit, but came later
+		if _, ok := b.tryAcquire("", 1); ok {
+			t.Error("served before those who wait")
+		}
+		release()
+		synctest.Wait()
+		q.want(t, "large")
+		if got := b.InUse(); got != 95 {
+			t.Errorf("%d in use, want 95", got)
+		}
+		q.release("large")
+		q.want(t, "large", "small")
+		q.release("small")
+		if got := b.InUse(); got != 0 {
+			t.Errorf("%d in use at the end", got)
+		}
+	})
+}
+
+func TestBudgetLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, q := NewBudget(100), new(queue)
+		q.ask(t, b, "slow 1", "slow@example.com", 30)
+		q.ask(t, b, "slow 2", "slow@example.com", 20)
+		q.ask(t, b, "slow 3", "slow@example.com", 1)
+		q.ask(t, b, "other", "other@example.com", 50)
+		q.want(t, "slow 1", "slow 2", "other") // the lane is full, the budget was not
+		q.release("other")
+		q.want(t, "slow 1", "slow 2", "other")
+		q.release("slow 2")
+		q.want(t, "slow 1", "slow 2", "other", "slow 3")
+		q.release("slow 1")
+		q.release("slow 3")
+		if len(b.lanes) != 0 {
+			t.Errorf("%d lanes are kept for nobody", len(b.lanes))
+		}
+	})
+}
+
+func TestBudgetLargerThanTheWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, q := NewBudget(100), new(queue)
+		release := must(t, b, "a", 1)
+		q.ask(t, b, "huge", "b", 1000)
+		q.ask(t, b, "next", "c", 1)
+		q.want(t)
+		release()
+		synctest.Wait()
+		q.want(t, "huge") // alone
+		if got := b.InUse(); got != 1000 {
+			t.Errorf("%d in use, want 1000", got)
+		}
+		q.release("huge")
+		q.want(t, "huge", "next")
+		q.release("next")
+	})
+}
+
+func TestBudgetLargerThanHalf(t *testing.T) {
+	b := NewBudget(100)
+	release := must(t, b, "a", 80)
+	if _, ok := b.tryAcquire("a", 1); ok {
+		t.Error("the lane is full")
+	}
+	if _, ok := b.tryAcquire("b", 21); ok {
+		t.Error("the budget has 20 left")
+	}
+	other := must(t, b, "b", 20)
+	other()
+	release()
+	release() // twice is once
+	if got := b.InUse(); got != 0 {
+		t.Errorf("%d in use", got)
+	}
+	must(t, b, "a", 100)()
+}
+
+func TestBudgetGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(100)
+		release := must(t, b, "a", 50)
+		whole := must(t, b, "b", 50)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for _, lane := range []string{"a", "c"} { // one waits for its lane, one for the whole
+			wg.Go(func() {
+				if _, err := b.Acquire(ctx, lane, 10); !errors.Is(err, context.Canceled) {
+					t.Errorf("lane %s: %v", lane, err)
+				}
+			})
+		}
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		release()
+		whole()
+		must(t, b, "c", 100)()
+		if len(b.lanes) != 0 {
+			t.Errorf("%d lanes left", len(b.lanes))
+		}
+	})
+}
+
+// TestBudgetModel compares tryAcquire with plain sums.
+func TestBudgetModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type holding struct {
+			lane    string
+			n       int64
+			release func()
+		}
+		limit := rapid.Int64Range(1, 40).Draw(t, "limit")
+		b, held := NewBudget(limit), []holding(nil)
+		t.Repeat(map[string]func(*rapid.T){
+			"acquire": func(t *rapid.T) {
+				h := holding{lane: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "lane"), n: rapid.Int64Range(0, 50).Draw(t, "n")}
+				var whole, inLane int64
+				for _, other := range held {
+					whole += min(other.n, limit)
+					if other.lane == h.lane {
+						inLane += min(other.n, (limit+1)/2)
+					}
+				}
+				want := whole+min(h.n, limit) <= limit &&
+					(h.lane == "" || inLane+min(h.n, (limit+1)/2) <= (limit+1)/2)
+				var ok bool
+				if h.release, ok = b.tryAcquire(h.lane, h.n); ok != want {
+					t.Fatalf("limit %d, held %v: %d in lane %q: %v, want %v", limit, held, h.n, h.lane, ok, want)
+				}
+				if ok {
+					held = append(held, h)
+				}
+			},
+			"release": func(t *rapid.T) {
+				if len(held) == 0 {
+					return
+				}
+				i := rapid.IntRange(0, len(held)-1).Draw(t, "which")
+				held[i].release()
+				held = slices.Delete(held, i, i+1)
+			},
+			"": func(t *rapid.T) {
+				var sum int64
+				for _, h := range held {
+					sum += h.n
+				}
+				if got := b.InUse(); got != sum {
+					t.Fatalf("%d in use, want %d", got, sum)
+				}
+			},
+		})
+	})
+}

@@ -1,0 +1,136 @@
+// Package versitygw starts a real S3 server for tests: versitygw, which checks
+// signatures and checksums and keeps versions, tags and metadata on the disk.
+// https://github.com/versity/versitygw
+package versitygw
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/homing-mail/homing/internal/neighbour"
+)
+
+// region is the one that the server expects in signatures.
+const region = "us-east-1"
+
+const (
+	attempts  = 5
+	startTime = 20 * time.Second
+)
+
+// Server is a running versitygw.
+type Server struct {
+	URL       string // the endpoint, for path-style addresses
+	AccessKey string
+	SecretKey string
+}
+
+// Start runs a server on a loopback port until the test ends. Where the program
+// is not installed it ends the test as package neighbour does.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	program := neighbour.Program(tb, "versitygw")
+	var err error
+	for range attempts {
+		// The port is free when the kernel names it, and may be taken before
+		// the server listens on it: then the next one is tried.
+		var s *Server
+		if s, err = start(tb, program); err == nil {
+			return s
+		}
+	}
+	tb.Fatalf("start versitygw: %v", err)
+	return nil
+}
+
+// Client returns a client that sends and verifies checksums.
+func (s *Server) Client() *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint:               aws.String(s.URL),
+		UsePathStyle:               true,
+		Region:                     region,
+		Credentials:                credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
+	})
+}
+
+func start(tb testing.TB, program string) (*Server, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	// With keys of its own a server that took the port first cannot be mistaken for ours.
+	s := &Server{URL: "http://" + address, AccessKey: rand.Text(), SecretKey: rand.Text()}
+	// It changes into its root: the directories have to be absolute, as these are.
+	cmd := exec.Command(program, "--port", address, "--region", region, "--keep-alive", "--quiet",
+		"posix", "--versioning-dir", tb.TempDir(), tb.TempDir())
+	cmd.Env = append(cmd.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	exited := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(exited)
+	}()
+	stop := func() {
+		cmd.Process.Kill()
+		<-exited
+	}
+	if err := s.await(exited); err != nil {
+		stop()
+		return nil, fmt.Errorf("%w\n%s", err, output.Bytes())
+	}
+	tb.Cleanup(stop)
+	return s, nil
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}
+
+// await returns when the server knows our key.
+func (s *Server) await(exited <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	client := s.Client()
+	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		_, err := client.ListBuckets(ctx, nil, func(o *s3.Options) {
+			o.RetryMaxAttempts = 1
+			o.HTTPClient = once
+		})
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			return errors.New("versitygw ended at once")
+		case <-ctx.Done():
+			return fmt.Errorf("versitygw does not answer: %w", err)
+		case <-again.C:
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package lmtp
+
+import "math"
+
+// fits tells whether t may join what is in flight; Client.mu is held.
+func (k *conn) fits(t *transaction) bool {
+	if len(k.inFlight) == 0 {
+		return true
+	}
+	return k.ours && len(k.inFlight) < maxInFlight && k.bytes+t.size <= maxBytes
+}
+
+// add puts t in flight; Client.mu is held.
+func (k *conn) add(t *transaction) {
+	t.conn = k
+	t.waits = !k.swallows || t.size > maxBytes
+	k.inFlight = append(k.inFlight, t)
+	k.bytes += t.size
+	k.taken++
+	signal(k.more)
+}
+
+// transact sends a group: in one write, except that the octets of the last
+// transaction may have to wait.
+func (k *conn) transact(group []*transaction) error {
+	if !k.ours {
+		return k.transactData(group[0])
+	}
+	for _, t := range group {
+		k.packEnvelope(t)
+		if !t.waits {
+			k.packBody(t)
+		}
+	}
+	if err := k.flush(group); err != nil {
+		return err
+	}
+	last := group[len(group)-1]
+	if !last.waits || !k.accepted(last) {
+		return nil
+	}
+	k.packBody(last)
+	return k.flush(group[len(group)-1:])
+}
+
+func (k *conn) packEnvelope(t *transaction) {
+	k.pack(t.appendEnvelope(k.text, k.eightBit))
+	t.end = math.MaxInt64
+}
+
+// packBody packs BDAT and the octets, and notes where in the write they end.
+func (k *conn) packBody(t *transaction) {
+	k.pack(t.appendChunk(k.text))
+	k.vector = append(k.vector, t.octets...)
+	k.packed += t.size
+	t.end = k.packed
+}
+
+// pack takes what was appended to k.text. If append moved it, the vector goes on
+// pointing at the old octets, which stay as they are.
+func (k *conn) pack(text []byte) {
+	added := text[len(k.text):]
+	k.text = text
+	k.vector = append(k.vector, added)
+	k.packed += int64(len(added))
+}
+
+// flush writes what is packed and marks the transactions whose octets all went
+// out: of the others, the server cannot have had the last.
+func (k *conn) flush(group []*transaction) error {
+	n, err := k.wire.send(k.vector)
+	k.text, k.vector, k.packed = k.text[:0], k.vector[:0], 0
+
+	k.client.mu.Lock()
+	defer k.client.mu.Unlock()
+	for _, t := range group {
+		t.sent = t.end <= n
+	}
+	signal(k.more)
+	return err
+}
+
+// accepted waits for the reply to RCPT.
+func (k *conn) accepted(t *transaction) bool {
+	for {
+		k.client.mu.Lock()
+		answered, useless := t.step > stepRcpt, t.done || k.lost != nil
+		k.client.mu.Unlock()
+		if answered || useless {
+			return !useless
+		}
+		<-k.wake
+	}
+}

@@ -1,0 +1,424 @@
+package maildir
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	gomaildir "github.com/emersion/go-maildir"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open returns the Maildirs of a pattern below a fresh directory.
+func open(t testing.TB, pattern string) (*Maildir, string) {
+	t.Helper()
+	base := t.TempDir()
+	m, err := New(filepath.Join(base, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m, base
+}
+
+func deliver(t *testing.T, m *Maildir, mailbox string, parts ...string) error {
+	t.Helper()
+	var octets [][]byte
+	for _, part := range parts {
+		octets = append(octets, []byte(part))
+	}
+	return m.Deliver(t.Context(), "sender@example.org", mailbox, octets)
+}
+
+// messages reads a Maildir as go-maildir does.
+func messages(t *testing.T, dir string) []string {
+	t.Helper()
+	unseen, err := gomaildir.Dir(dir).Unseen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, message := range unseen {
+		r, err := message.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		octets, err := io.ReadAll(r)
+		r.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(octets))
+	}
+	return all
+}
+
+func entries(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range list {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+func permanent(err error) bool {
+	p, ok := errors.AsType[interface {
+		error
+		Permanent() bool
+	}](err)
+	return ok && p.Permanent()
+}
+
+func isAway(err error) bool {
+	a, ok := errors.AsType[interface {
+		error
+		Away() bool
+	}](err)
+	return ok && a.Away()
+}
+
+func TestDeliver(t *testing.T) {
+	for _, test := range []struct {
+		parts []string
+		want  string
+	}{
+		{[]string{"Subject: x\r\n", "\r\nbody\r\n"}, "Return-Path: <sender@example.org>\r\nDelivered-To: alice+work@example.com\r\nSubject: x\r\n\r\nbody\r\n"},
+		{[]string{"Subject: x\n\nbody\n"}, "Return-Path: <sender@example.org>\nDelivered-To: alice+work@example.com\nSubject: x\n\nbody\n"},
+		{[]string{"Subject: x\r", "\n\nbody"}, "Return-Path: <sender@example.org>\r\nDelivered-To: alice+work@example.com\r\nSubject: x\r\n\nbody"},
+		{[]string{"no\x00end\xff", ""}, "Return-Path: <sender@example.org>\r\nDelivered-To: alice+work@example.com\r\nno\x00end\xff"},
+		{nil, "Return-Path: <sender@example.org>\r\nDelivered-To: alice+work@example.com\r\n"},
+	} {
+		m, base := open(t, "%d/%n")
+		if err := deliver(t, m, "alice+work@example.com", test.parts...); err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(base, "example.com", "alice")
+		names := entries(t, filepath.Join(dir, "new"))
+		if got := messages(t, dir); !slices.Equal(got, []string{test.want}) {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+		if want := fmt.Sprintf(",S=%d", len(test.want)); len(names) != 1 || !strings.HasSuffix(names[0], want) {
+			t.Errorf("named %q, want the size %s", names, want)
+		}
+		if left := entries(t, filepath.Join(dir, "tmp")); len(left) != 0 {
+			t.Errorf("left in tmp: %q", left)
+		}
+	}
+}
+
+func TestDeliverModes(t *testing.T) {
+	m, base := open(t, "%d/%n")
+	if err := deliver(t, m, "alice@example.com", "octets"); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(filepath.Join(base, "example.com"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = fs.ModeDir | 0o700
+		}
+		if info.Mode() != want {
+			t.Errorf("%s: %v, want %v", path, info.Mode(), want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDeliverManyAtOnce(t *testing.T) {
+	const boxes, each = 10, 100
+	m, base := open(t, "%d/%n")
+	var wg sync.WaitGroup
+	for i := range boxes * each {
+		wg.Go(func() {
+			if err := deliver(t, m, fmt.Sprintf("user%d@example.com", i%boxes), fmt.Sprintf("message %d\n", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	seen := make(map[string]bool)
+	for box := range boxes {
+		got := messages(t, filepath.Join(base, "example.com", fmt.Sprint("user", box)))
+		if len(got) != each {
+			t.Errorf("mailbox %d has %d messages, want %d", box, len(got), each)
+		}
+		for _, message := range got {
+			seen[message[strings.LastIndex(message, "message"):]] = true
+		}
+	}
+	if len(seen) != boxes*each {
+		t.Errorf("%d different messages, want %d", len(seen), boxes*each)
+	}
+}
+
+func TestDeliverHostileEnvelope(t *testing.T) {
+	m, base := open(t, "%n")
+	for _, address := range []string{"a\r\nX: y@b", "a\nb", "a\x00b", "a>b", "<a", "a\x7f", "a\u2028b", "a\u0085", "\xff@b", strings.Repeat("a", 1000)} {
+		for _, err := range []error{
+			m.Deliver(t.Context(), address, "alice@example.com", nil),
+			m.Deliver(t.Context(), "", address, nil),
+		} {
+			if !permanent(err) {
+				t.Errorf("%q: %v", address, err)
+			}
+			if err != nil && strings.ContainsAny(err.Error(), "\r\n\x00") {
+				t.Errorf("%q: the error could forge a line of a log", address)
+			}
+		}
+	}
+	if names := entries(t, base); len(names) != 0 {
+		t.Errorf("left behind: %q", names)
+	}
+	if err := m.Deliver(t.Context(), "", "alice@example.com", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := messages(t, filepath.Join(base, "alice")); !strings.HasPrefix(got[0], "Return-Path: <>\r\n") {
+		t.Errorf("null sender: %q", got)
+	}
+}
+
+// TestDeliverLink is about links that somebody with an account on the machine
+// may have made.
+func TestDeliverLink(t *testing.T) {
+	m, base := open(t, "%d/%n")
+	outside := t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(base, "example.com")); err != nil {
+		t.Fatal(err)
+	}
+	if err := deliver(t, m, "alice@example.com", "octets"); err == nil {
+		t.Error("no error")
+	}
+	if err := deliver(t, m, "alice@example.org", "octets"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(base, "example.org", "alice", "new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(base, "example.org", "alice", "new")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // with the Maildir remembered, and looked at anew
+		if err := deliver(t, m, "alice@example.org", "octets"); err == nil {
+			t.Error("no error")
+		}
+	}
+	if names := entries(t, outside); len(names) != 0 {
+		t.Errorf("written outside: %q", names)
+	}
+}
+
+func TestAway(t *testing.T) {
+	m, base := open(t, "disk/mail/%d/%n")
+	disk := filepath.Join(base, "disk")
+	for range 2 { // not mounted, mounted, and gone again
+		for _, err := range []error{deliver(t, m, "alice@example.com", "octets"), m.Probe(t.Context())} {
+			if !isAway(err) || permanent(err) || !strings.Contains(err.Error(), "mount") {
+				t.Errorf("error %v", err)
+			}
+		}
+		if names := entries(t, base); len(names) != 0 {
+			t.Errorf("made: %q", names)
+		}
+		if err := os.MkdirAll(filepath.Join(disk, "mail"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{m.Probe(t.Context()), deliver(t, m, "alice@example.com", "octets")} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if names := entries(t, filepath.Join(disk, "mail")); !slices.Equal(names, []string{"example.com"}) {
+			t.Errorf("the probe left something behind: %q", names)
+		}
+		if err := os.RemoveAll(disk); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRemovedMeanwhile(t *testing.T) {
+	m, base := open(t, "%d/%n")
+	dir := filepath.Join(base, "example.com", "alice")
+	for _, remove := range []string{dir, filepath.Join(dir, "tmp"), filepath.Join(dir, "new")} {
+		if err := deliver(t, m, "alice@example.com", "before"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(remove); err != nil {
+			t.Fatal(err)
+		}
+		err := deliver(t, m, "alice@example.com", "after")
+		if err != nil { // the first notices, at the latest the second mends it
+			err = deliver(t, m, "alice@example.com", "after")
+		}
+		if err != nil {
+			t.Errorf("%s removed: %v", remove, err)
+		}
+		if got := messages(t, dir); !slices.ContainsFunc(got, func(s string) bool { return strings.HasSuffix(s, "after") }) {
+			t.Errorf("%s removed: %q", remove, got)
+		}
+	}
+}
+
+func TestCanceled(t *testing.T) {
+	m, base := open(t, "%n")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range []error{m.Deliver(ctx, "", "alice@example.com", nil), m.Probe(ctx)} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if names := entries(t, base); len(names) != 0 {
+		t.Errorf("made: %q", names)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		fails    string // the file or directory that cannot be synced
+		happened bool
+	}{
+		{"disk full", "/tmp/", false},
+		{"failed, but it happened", "/new", true},
+		{"no Maildir yet", "/alice", false},
+		{"no domain yet", "/example.com", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m, base := open(t, "%d/%n")
+			if err := os.MkdirAll(filepath.Join(base, "example.com", "alice", "new"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			m.sync = func(f *os.File) error {
+				below := strings.TrimPrefix(f.Name(), base)
+				if strings.HasSuffix(below, test.fails) || test.fails == "/tmp/" && strings.Contains(below, test.fails) {
+					return syscall.ENOSPC
+				}
+				return f.Sync()
+			}
+			err := deliver(t, m, "alice@example.com", "octets")
+			if !errors.Is(err, syscall.ENOSPC) || permanent(err) || isAway(err) {
+				t.Errorf("error %v", err)
+			}
+			dir := filepath.Join(base, "example.com", "alice")
+			before := len(messages(t, dir))
+			if (before == 1) != test.happened {
+				t.Errorf("%d messages after the failure", before)
+			}
+			if names := entries(t, filepath.Join(dir, "tmp")); len(names) != 0 {
+				t.Errorf("left in tmp: %q", names)
+			}
+			m.sync = (*os.File).Sync
+			if err := deliver(t, m, "alice@example.com", "octets"); err != nil {
+				t.Error(err)
+			}
+			if got := messages(t, dir); len(got) != 1 {
+				t.Errorf("%d new messages after the repetition", len(got))
+			}
+		})
+	}
+}
+
+func TestRenameFails(t *testing.T) {
+	m, base := open(t, "%n")
+	dir := filepath.Join(base, "alice")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "new"), nil, 0o600); err != nil { // no directory
+		t.Fatal(err)
+	}
+	err := deliver(t, m, "alice@example.com", "octets")
+	if err == nil || permanent(err) || isAway(err) {
+		t.Errorf("error %v", err)
+	}
+	if names := entries(t, filepath.Join(dir, "tmp")); len(names) != 0 {
+		t.Errorf("left in tmp: %q", names)
+	}
+	if err := os.Remove(filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := deliver(t, m, "alice@example.com", "octets"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOrder writes down what is synced when: the file before its name, and every
+// directory that got a name, up to the base, before any file.
+func TestOrder(t *testing.T) {
+	m, base := open(t, "%d/%n")
+	var order []string
+	var delivered int
+	m.sync = func(f *os.File) error {
+		name := strings.TrimPrefix(f.Name(), base)
+		if strings.Contains(name, "/tmp/") {
+			if names := entries(t, filepath.Join(base, "example.com/alice/new")); len(names) != delivered {
+				t.Errorf("already in new: %q", names)
+			}
+			name = "file"
+		}
+		order = append(order, name)
+		return f.Sync()
+	}
+	for delivered < 2 {
+		if err := deliver(t, m, "alice@example.com", "octets"); err != nil {
+			t.Fatal(err)
+		}
+		delivered++
+	}
+	want := []string{"/example.com/alice", "/example.com", "/.", "file", "/example.com/alice/new",
+		"file", "/example.com/alice/new"}
+	if !slices.Equal(order, want) {
+		t.Errorf("synced %q, want %q", order, want)
+	}
+}
+
+func TestRemembersLittle(t *testing.T) {
+	m, _ := open(t, "%n")
+	for i := range maxReady + 1 {
+		m.remember(fmt.Sprint(i))
+	}
+	if len(m.ready) != 1 || !m.isReady(fmt.Sprint(maxReady)) {
+		t.Errorf("%d Maildirs are remembered", len(m.ready))
+	}
+}
+
+func BenchmarkDeliver(b *testing.B) {
+	m, _ := open(b, "%d/%n")
+	octets := [][]byte{bytes.Repeat([]byte("0123456\r\n"), 455)}
+	for b.Loop() {
+		if err := m.Deliver(b.Context(), "sender@example.org", "alice@example.com", octets); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,246 @@
+#!/usr/bin/env bash
+# Installs the programs the tests run against (on Debian, as root) and runs the
+# tests. Anywhere else it installs nothing, says what it leaves out, and runs
+# what can be run: a test without its neighbour skips and names it, or fails
+# where CI is set.
+#
+#   ./test.sh                      everything: vet, tests, tests under the race detector
+#   ./test.sh --short              vet and short tests, without the race detector
+#   ./test.sh --install-only       only install; a few seconds when all is there
+#   ./test.sh -run Quota ./lmtp    the rest goes to "go test", flags and packages
+#
+# NEIGHBOUR_TRIXIE   where the Debian 13 root with Dovecot 2.4 is kept
+#                    (default /var/cache/homing-test/trixie)
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+tools="$root/.tools/bin"
+trixie=${NEIGHBOUR_TRIXIE:-/var/cache/homing-test/trixie}
+export NEIGHBOUR_TRIXIE=$trixie
+
+versitygw=v1.8.0
+
+# On the machine itself: a C compiler for the race detector, Dovecot 2.3 (on
+# Debian 12), smtp-source (in postfix) to measure against, promtool, what builds
+# the Debian 13 root.
+host_packages=(
+	ca-certificates debian-archive-keyring debootstrap
+	gcc libc6-dev
+	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
+	gnupg postfix prometheus
+)
+if [[ -n ${CI:-} ]]; then
+	host_packages+=(shellcheck)
+fi
+
+# In the Debian 13 root. A change here makes the root anew.
+trixie_packages=(
+	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
+)
+
+main() {
+	local install_only=false short=false
+	while (($# > 0)); do
+		case $1 in
+		--install-only) install_only=true ;;
+		--short) short=true ;;
+		--help | -h) usage && return ;;
+		*) break ;;
+		esac
+		shift
+	done
+	cd "$root"
+	need_go
+	install_neighbours
+	if $install_only; then
+		return
+	fi
+	run_tests "$short" "$@"
+}
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+
+say() { printf 'test.sh: %s\n' "$*"; }
+
+die() {
+	printf 'test.sh: %s\n' "$*" >&2
+	exit 1
+}
+
+# logged runs a command, and shows what it printed only if it fails.
+logged() {
+	local what=$1 log
+	shift
+	log=$(mktemp)
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		cat -- "$log" >&2
+		rm -f -- "$log"
+		die "$what failed: $* (its output is above)"
+	fi
+	rm -f -- "$log"
+}
+
+need_go() {
+	local want have
+	want=$(sed -n 's/^go //p' go.mod)
+	command -v go >/dev/null || die "Go $want is needed: https://go.dev/dl/ (and its bin directory in PATH)"
+	have=$(go env GOVERSION) || die "go env failed: Go $want is needed"
+	have=${have#go}
+	have=${have%%[ -]*}
+	[[ $(printf '%s\n' "$want" "$have" | sort -V | head -n1) == "$want" ]] ||
+		die "Go $want is needed, and $(command -v go) is $have"
+}
+
+install_neighbours() {
+	if [[ ! -e /etc/debian_version ]] || ! command -v apt-get >/dev/null; then
+		say "not Debian: left out Dovecot, Postfix's smtp-source and Prometheus; tests that need them skip"
+	elif ((EUID != 0)); then
+		say "not root: packages and the Debian 13 root are left as they are; tests that miss something skip"
+	else
+		# One at a time: another checkout may be doing the same.
+		mkdir -p -- "$(dirname -- "$trixie")"
+		exec 9>"$trixie.lock"
+		flock 9
+		install_packages
+		make_trixie
+		exec 9>&-
+	fi
+	build_versitygw
+}
+
+# apt waits for whoever else is installing just now.
+apt() { apt-get -o DPkg::Lock::Timeout=600 "$@"; }
+
+installed() {
+	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+install_packages() {
+	local package missing=()
+	for package in "${host_packages[@]}"; do
+		installed "$package" || missing+=("$package")
+	done
+	if ((${#missing[@]} == 0)); then
+		say "packages: all there"
+		return
+	fi
+	say "packages: installing ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	logged "refreshing the package lists" apt update
+	# smtp-source is all that is wanted of Postfix.
+	debconf-set-selections <<<'postfix postfix/main_mailer_type select No configuration'
+	forbid_services
+	logged "installing packages" apt install -y --no-install-recommends "${missing[@]}"
+	allow_services
+}
+
+# forbid_services keeps the packages' daemons from being started: the tests
+# start their own. A policy of the machine's own (as in containers) is put back.
+forbid_services() {
+	policy_kept=""
+	if [[ -e /usr/sbin/policy-rc.d ]]; then
+		policy_kept=$(mktemp)
+		cp -a -- /usr/sbin/policy-rc.d "$policy_kept"
+	fi
+	trap allow_services EXIT
+	write_policy /usr/sbin/policy-rc.d
+}
+
+allow_services() {
+	trap - EXIT
+	if [[ -n $policy_kept ]]; then
+		mv -f -- "$policy_kept" /usr/sbin/policy-rc.d
+	else
+		rm -f -- /usr/sbin/policy-rc.d
+	fi
+}
+
+write_policy() {
+	printf '#!/bin/sh\nexit 101\n' >"$1"
+	chmod 755 -- "$1"
+}
+
+# make_trixie builds the Debian 13 root beside its place and renames it, so that
+# it is either there and complete or not there.
+make_trixie() {
+	local stamp="debootstrap trixie: ${trixie_packages[*]}" new="$trixie.new"
+	if [[ $(cat -- "$trixie/.complete" 2>/dev/null) == "$stamp" ]]; then
+		say "Debian 13 root: $trixie is there"
+		return
+	fi
+	say "Debian 13 root: making $trixie (about a minute)"
+	remove_tree "$new"
+	logged "refreshing the package lists" apt update
+	# Older debootstraps know no trixie; their script for it is sid's.
+	logged "debootstrap" debootstrap --variant=minbase trixie "$new" "$(mirror)" /usr/share/debootstrap/scripts/sid
+	write_policy "$new/usr/sbin/policy-rc.d"
+	logged "installing packages in $new" chroot "$new" \
+		env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 \
+		apt-get install -y --no-install-recommends "${trixie_packages[@]}"
+	rm -rf -- "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/*
+	printf '%s\n' "$stamp" >"$new/.complete"
+	remove_tree "$trixie"
+	mv -T -- "$new" "$trixie"
+	say "Debian 13 root: made"
+}
+
+# remove_tree refuses a tree with something mounted in it: debootstrap mounts
+# /proc there, and a killed one leaves it.
+remove_tree() {
+	local mounted
+	mounted=$(awk -v tree="$1/" 'index($2, tree) == 1 { print $2 }' /proc/mounts)
+	[[ -z $mounted ]] || die "not removed: $1 has file systems mounted in it (umount $mounted)"
+	rm -rf -- "$1"
+}
+
+# mirror prints the address of the Debian mirror that apt uses, whatever form its
+# sources have; not the security archive's, which has no whole release.
+mirror() {
+	local address
+	# shellcheck disable=SC2016 # these are apt's variables
+	address=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' |
+		awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }')
+	printf '%s\n' "${address:-http://deb.debian.org/debian}"
+}
+
+build_versitygw() {
+	if go version -m "$tools/versitygw" 2>/dev/null | grep -qF "$(printf 'versitygw\t%s\t' "$versitygw")"; then
+		say "versitygw: $versitygw is there"
+		return
+	fi
+	say "versitygw: building $versitygw (one to two minutes the first time)"
+	logged "building versitygw" env GOBIN="$tools" GOFLAGS= \
+		go install "github.com/versity/versitygw/cmd/versitygw@$versitygw"
+}
+
+# run_tests runs everything twice: under the race detector, and without it for
+# what is about time and memory. Results are not taken from Go's cache, which
+# does not know the neighbours.
+run_tests() {
+	local short=$1
+	shift
+	names_package "$@" || set -- "$@" ./...
+	say "go vet ./..."
+	go vet ./...
+	if $short; then
+		say "go test -short $*"
+		go test -count=1 -short "$@"
+		return
+	fi
+	say "go test $*"
+	go test -count=1 "$@"
+	say "go test -race $*"
+	go test -count=1 -race "$@"
+}
+
+# names_package tells whether one of the arguments is a package, not a flag or
+# a flag's value.
+names_package() {
+	local argument
+	for argument; do
+		[[ $argument != ./* && $argument != github.com/* ]] || return 0
+	done
+	return 1
+}
+
+main "$@"
