@@ -1,0 +1,260 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/homing-mail/homing/internal/snstest"
+	"github.com/homing-mail/homing/notice"
+)
+
+// inbox is an Intake that keeps what it takes, unless it is told to fail.
+type inbox struct {
+	mu    sync.Mutex
+	taken []*notice.Envelope
+	err   error
+}
+
+func (in *inbox) Take(_ context.Context, source string, e *notice.Envelope) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if source != "webhook" {
+		return errors.New("a foreign source: " + source)
+	}
+	if in.err == nil {
+		in.taken = append(in.taken, e)
+	}
+	return in.err
+}
+
+// tally is an Observer.
+type tally struct {
+	mu       sync.Mutex
+	codes    map[int]int
+	failures map[string]int
+	kinds    map[string]int
+}
+
+func (t *tally) WebhookRequest(code int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.codes[code]++
+}
+
+func (t *tally) SignatureFailure(reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failures[reason]++
+}
+
+func (t *tally) Notification(_, kind, result string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kinds[kind+" "+result]++
+}
+
+// rig is a webhook in front of a real verifier and an SNS of our own.
+type rig struct {
+	sns    *snstest.Signer
+	inbox  *inbox
+	tally  *tally
+	config Config
+	topic  string
+	server *httptest.Server
+}
+
+func newRig(t *testing.T, change func(*Config)) *rig {
+	t.Helper()
+	sns, err := snstest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sns.Close)
+	r := &rig{sns: sns, inbox: &inbox{}, topic: snstest.Topic("mail"),
+		tally: &tally{codes: map[int]int{}, failures: map[string]int{}, kinds: map[string]int{}}}
+	r.config = Config{
+		Path: "/sns", Topics: []string{r.topic}, Confirm: true, Intake: r.inbox, Observer: r.tally,
+		Verifier: notice.NewVerifier(notice.VerifierConfig{Transport: sns.Transport()}),
+		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	if change != nil {
+		change(&r.config)
+	}
+	r.server = httptest.NewServer(New(r.config))
+	t.Cleanup(r.server.Close)
+	return r
+}
+
+// request posts a body with the headers that SNS would send, changed by edit.
+func (r *rig) request(t *testing.T, method, path string, body []byte, edit func(http.Header)) (int, string, http.Header) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, r.server.URL+path, strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = snstest.Header(body)
+	if edit != nil {
+		edit(request.Header)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text), response.Header
+}
+
+func (r *rig) post(t *testing.T, body []byte) (int, string) {
+	t.Helper()
+	code, text, _ := r.request(t, http.MethodPost, "/sns", body, nil)
+	if strings.Count(text, "\n") != 1 || len(text) < 5 {
+		t.Errorf("the answer is not one line: %q", text)
+	}
+	return code, text
+}
+
+func TestTakesWhatIsGenuine(t *testing.T) {
+	r := newRig(t, nil)
+	subject := "Amazon SES Email Receipt Notification"
+	for _, version := range []string{"1", "2"} {
+		for _, s := range []*string{nil, &subject} {
+			if code, text := r.post(t, r.sns.Notification(r.topic, s, "hello "+version, version)); code != http.StatusOK {
+				t.Errorf("version %s: %d %s", version, code, text)
+			}
+		}
+	}
+	if len(r.inbox.taken) != 4 || r.inbox.taken[0].Message != "hello 1" || r.sns.CertFetches() != 1 {
+		t.Errorf("taken %d, with %d certificate fetches", len(r.inbox.taken), r.sns.CertFetches())
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	r := newRig(t, nil)
+	genuine := r.sns.Notification(r.topic, nil, "hello", "2")
+	tampered := []byte(strings.Replace(string(genuine), "hello", "hellO", 1))
+	set := func(name, value string) func(http.Header) {
+		return func(h http.Header) { h.Set(name, value) }
+	}
+	for name, c := range map[string]struct {
+		method, path string
+		body         []byte
+		edit         func(http.Header)
+		code         int
+		says, reason string
+	}{
+		"another path":        {"POST", "/", genuine, nil, 404, "HOMING_WEBHOOK_PATH", ""},
+		"GET":                 {"GET", "/sns", nil, nil, 405, "posts", ""},
+		"not JSON":            {"POST", "/sns", []byte("hello"), nil, 400, "not JSON", ""},
+		"empty":               {"POST", "/sns", nil, nil, 400, "not JSON", ""},
+		"raw delivery":        {"POST", "/sns", []byte(`{"notificationType":"Received"}`), set("x-amz-sns-rawdelivery", "true"), 400, "raw message delivery", ""},
+		"raw, header missing": {"POST", "/sns", []byte(`{"notificationType":"Received"}`), nil, 400, "raw message delivery", ""},
+		"too large":           {"POST", "/sns", []byte(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`), nil, 413, "1 MiB", ""},
+		"tampered":            {"POST", "/sns", tampered, nil, 403, "signature", "signature"},
+		"foreign topic":       {"POST", "/sns", r.sns.Notification(snstest.Topic("other"), nil, "x", "2"), nil, 403, "HOMING_SNS_TOPICS", "topic"},
+		"type contradicted":   {"POST", "/sns", genuine, set("x-amz-sns-message-type", "SubscriptionConfirmation"), 403, "contradicts", "header"},
+		"id contradicted":     {"POST", "/sns", genuine, set("x-amz-sns-message-id", "other"), 403, "contradicts", "header"},
+		"topic contradicted":  {"POST", "/sns", genuine, set("x-amz-sns-topic-arn", "other"), 403, "contradicts", "header"},
+		"header twice":        {"POST", "/sns", genuine, func(h http.Header) { h.Add("x-amz-sns-message-id", "other") }, 403, "contradicts", "header"},
+		"foreign certificate": {"POST", "/sns", r.sns.Notification(r.topic, nil, "x", "2", snstest.After(func(f snstest.Fields) {
+			f["SigningCertURL"] = "https://sns.us-east-1.amazonaws.com.evil.test/SimpleNotificationService-aa.pem"
+		})), nil, 403, "", "host"},
+		"no signature version": {"POST", "/sns", r.sns.Notification(r.topic, nil, "x", "2", snstest.After(func(f snstest.Fields) { f["SignatureVersion"] = "3" })), nil, 403, "", "version"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := r.tally.failures[c.reason]
+			code, text, header := r.request(t, c.method, c.path, c.body, c.edit)
+			if code != c.code || !strings.Contains(text, c.says) {
+				t.Errorf("%d %q, want %d and %q", code, text, c.code, c.says)
+			}
+			if c.reason != "" && r.tally.failures[c.reason] != before+1 {
+				t.Errorf("the reason %q was not counted: %v", c.reason, r.tally.failures)
+			}
+			if c.code == 405 && header.Get("Allow") != "POST" {
+				t.Errorf("Allow: %q", header.Get("Allow"))
+			}
+		})
+	}
+	if len(r.inbox.taken) != 0 {
+		t.Errorf("%d were taken", len(r.inbox.taken))
+	}
+}
+
+// The 200 leaves only after the intake has returned: "failed" here, and "failed,
+// but it happened" in the spool's own tests.
+func TestNothingIsAcknowledgedThatWasNotTaken(t *testing.T) {
+	r := newRig(t, nil)
+	r.inbox.err = errors.New("disk full")
+	code, text, header := r.request(t, "POST", "/sns", r.sns.Notification(r.topic, nil, "x", "2"), nil)
+	if code != 503 || header.Get("Retry-After") == "" || strings.Contains(text, "disk") {
+		t.Errorf("%d %q, Retry-After %q", code, text, header.Get("Retry-After"))
+	}
+}
+
+func TestCertificateOutOfReachIs503(t *testing.T) {
+	r := newRig(t, nil)
+	r.sns.FailCertificate(snstest.Fault{Status: 500})
+	code, _, header := r.request(t, "POST", "/sns", r.sns.Notification(r.topic, nil, "x", "2"), nil)
+	if code != 503 || header.Get("Retry-After") == "" || r.tally.failures["unavailable"] != 1 {
+		t.Errorf("%d, %v", code, r.tally.failures)
+	}
+}
+
+func TestSubscriptions(t *testing.T) {
+	r := newRig(t, nil)
+	if code, text := r.post(t, r.sns.SubscriptionConfirmation(r.topic, "1")); code != 200 || !strings.Contains(text, "confirmed") {
+		t.Errorf("%d %s", code, text)
+	}
+	if n := len(r.sns.Confirmed()); n != 1 {
+		t.Errorf("%d confirmations", n)
+	}
+	if code, _ := r.post(t, r.sns.SubscriptionConfirmation(snstest.Topic("other"), "2")); code != 403 {
+		t.Errorf("a foreign topic's: %d", code)
+	}
+	if code, _ := r.post(t, r.sns.UnsubscribeConfirmation(r.topic, "2")); code != 200 {
+		t.Errorf("unsubscribe: %d", code)
+	}
+	r.sns.FailConfirmation(snstest.Fault{Status: 500})
+	if code, _ := r.post(t, r.sns.SubscriptionConfirmation(r.topic, "2")); code != 503 {
+		t.Errorf("a confirmation that fails: %d", code)
+	}
+	for kind, want := range map[string]int{"confirmation accepted": 1, "confirmation failed": 1, "unsubscribe ignored": 1} {
+		if r.tally.kinds[kind] != want {
+			t.Errorf("%s counted %d times", kind, r.tally.kinds[kind])
+		}
+	}
+}
+
+func TestConfirmationIsLeftToAPerson(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Confirm = false })
+	if code, text := r.post(t, r.sns.SubscriptionConfirmation(r.topic, "2")); code != 200 || !strings.Contains(text, "HOMING_SNS_CONFIRM") {
+		t.Errorf("%d %s", code, text)
+	}
+	if n := len(r.sns.Confirmed()); n != 0 {
+		t.Errorf("%d confirmations", n)
+	}
+}
+
+// A sender that hangs up does not undo what it has sent whole.
+func TestSenderThatHangsUp(t *testing.T) {
+	r := newRig(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	body := r.sns.Notification(r.topic, nil, "x", "2")
+	request := httptest.NewRequestWithContext(ctx, "POST", "/sns", strings.NewReader(string(body)))
+	w := httptest.NewRecorder()
+	New(r.config).ServeHTTP(w, request)
+	if w.Code != 200 || len(r.inbox.taken) != 1 {
+		t.Errorf("%d, %d taken", w.Code, len(r.inbox.taken))
+	}
+}
