@@ -60,10 +60,6 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 			err = errors.Join(err, a.close())
 		}
 	}()
-	rules, err := courier.ParseRules(cfg.Recipients)
-	if err != nil {
-		return nil, &configError{[]mistake{{"HOMING_RECIPIENTS", fmt.Errorf("HOMING_RECIPIENTS: %w", err)}}}
-	}
 	if a.spool, err = openSpool(ctx, cfg, log); err != nil {
 		return nil, err
 	}
@@ -76,7 +72,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	}
 	a.courier = courier.New(courier.Config{
 		Spool: a.spool, Source: from, Destination: a.out, Observer: observer{a.metrics}, Log: log,
-		Rules: rules, Fallback: string(cfg.FallbackMailbox), RetryFor: cfg.RetryFor, Grace: grace,
+		Rules: cfg.rules, Fallback: string(cfg.FallbackMailbox), RetryFor: cfg.RetryFor, Grace: grace,
 		After: courier.After{Action: courier.Action(cfg.AfterDelivery.action), Prefix: cfg.AfterDelivery.prefix, Delay: cfg.AfterDeliveryDelay},
 	})
 	a.metrics.Memory(from.budget.InUse)

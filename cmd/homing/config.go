@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/homing-mail/homing/courier"
 )
 
 // Config is what the environment asks for. The tags of a field are the only
@@ -45,6 +47,8 @@ type Config struct {
 	// RecipientsFile is the path in HOMING_RECIPIENTS_FILE; empty where the
 	// rules are not in a file. Recipients holds what was in it.
 	RecipientsFile string
+
+	rules *courier.Rules // Recipients, parsed
 }
 
 // loadConfig reads the variables that serve needs from environ, entries of the

@@ -58,14 +58,8 @@ func (c *Config) warnings() []string {
 	// (https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html).
 	const repeats = 14 * 24 * time.Hour
 	var found []string
-	if c.History < c.RetryFor {
-		found = append(found, "HOMING_HISTORY is shorter than HOMING_RETRY_FOR: a message may be forgotten while it is still tried")
-	}
 	if c.History < repeats {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
-	}
-	if c.AfterDelivery.action != "keep" && c.AfterDeliveryDelay > c.History {
-		found = append(found, "HOMING_AFTER_DELIVERY_DELAY is longer than HOMING_HISTORY: objects may be forgotten before their time comes")
 	}
 	return found
 }

@@ -123,6 +123,7 @@ func TestUnknownNames(t *testing.T) {
 		{long + "=1", `"HOMING_XXXX`},
 		{"HOMING_PORT=tcp://10.0.0.1:8025", ""},
 		{"HOMING_PORT=8025", ""},
+		{"HOMING_PORT_8025=8025", ""},
 		{"HOMING_PORT_8025_TCP=tcp://10.0.0.1:8025", ""},
 		{"HOMING_PORT_8025_TCP_ADDR=10.0.0.1", ""},
 		{"HOMING_SERVICE_HOST=10.0.0.1", ""},

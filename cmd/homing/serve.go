@@ -28,6 +28,9 @@ func newServeCommand(environ []string, std streams) *cobra.Command {
 
 // serve runs homing until ctx ends.
 func serve(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	for _, warning := range cfg.warnings() {
+		log.Warn(warning)
+	}
 	app, err := newApp(ctx, cfg, neighbours{}, log)
 	if err != nil {
 		return err
