@@ -28,13 +28,25 @@ func (c *Courier) carry(ctx context.Context, item *spool.Item) {
 	if outcome == nil {
 		return
 	}
-	// What has happened is recorded even when homing is stopping.
-	if err := c.Spool.Record(context.WithoutCancel(ctx), outcome); err != nil {
-		c.Log.Error("an outcome could not be recorded; the item is worked again", "id", item.ID, "error", err)
-		pause(ctx, time.Second) // a broken disk must not spin
-		return
+	if c.record(ctx, outcome) {
+		c.tell(ctx, outcome, item.Age+time.Since(began))
 	}
-	c.tell(ctx, outcome, item.Age+time.Since(began))
+}
+
+// record commits what has happened, and while the disk is full or broken tries
+// again rather than let the item be delivered once more. It does so once even
+// when homing is stopping.
+func (c *Courier) record(ctx context.Context, outcome *spool.Outcome) bool {
+	for {
+		err := c.Spool.Record(context.WithoutCancel(ctx), outcome)
+		if err == nil {
+			return true
+		}
+		c.Log.Error("an outcome cannot be recorded; it is tried again", "id", outcome.Item.ID, "error", err)
+		if pause(ctx, time.Second); ctx.Err() != nil {
+			return false
+		}
+	}
 }
 
 // bring fetches an item and delivers it to every mailbox that still waits for
@@ -64,10 +76,10 @@ func (c *Courier) bring(ctx context.Context, item *spool.Item) *spool.Outcome {
 // fetch returns the message, from the bucket or from the spool.
 func (c *Courier) fetch(ctx context.Context, item *spool.Item) (*Object, error) {
 	lane := item.Lane()
-	if !item.Inline {
-		if item.Bucket == "" {
-			return nil, errNoMessage
-		}
+	switch {
+	case item.Inline && !item.Receipt, !item.Inline && item.Bucket == "":
+		return nil, errNoMessage // mail that comes inline comes with SES's receipt
+	case !item.Inline:
 		return c.Source.Fetch(ctx, item.Message, lane)
 	}
 	octets, err := c.Spool.Content(ctx, item.Number)

@@ -667,6 +667,27 @@ func TestWithoutReceipt(t *testing.T) {
 	}
 }
 
+// A payload that nobody understands is no mail, whatever a person says.
+func TestUnknownPayloadIsNeverDelivered(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.config.Fallback = "fallback@example.org"
+		defer r.start()()
+		if _, err := r.spool.Accept(r.t.Context(), spool.Arrival{
+			Message: spool.Message{ID: "sns:1", Kind: "unknown"}, Content: []byte("{}"), Hold: "what is it",
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.spool.Retry(r.t.Context(), r.item("sns:1").Number); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Second)
+		if it := r.wantState("sns:1", spool.Held); !it.Inline || !strings.Contains(it.Reason, "understand") {
+			t.Errorf("%+v", it)
+		}
+		r.wantCopies("fallback@example.org", 0)
+	})
+}
+
 func TestMailLoopIsHeld(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		defer r.start()()

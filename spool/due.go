@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -36,8 +37,24 @@ func (s *Spool) Due(ctx context.Context, room, perLane int) ([]*Item, error) {
 	items, err := s.load(ctx, ids)
 	if err != nil {
 		s.unclaim(ids)
+		return nil, err
 	}
-	return items, err
+	return s.stillDue(ids, items), nil
+}
+
+// stillDue leaves out, and gives back, what a person has dropped or held up
+// between the scan and the reading.
+func (s *Spool) stillDue(ids []int64, items []*Item) []*Item {
+	var due []*Item
+	left := slices.Clone(ids)
+	for _, it := range items {
+		if (it.State == Pending || it.State == Settling) && it.Wait <= 0 {
+			due = append(due, it)
+			left = slices.DeleteFunc(left, func(id int64) bool { return id == it.Number })
+		}
+	}
+	s.unclaim(left)
+	return due
 }
 
 type candidate struct {

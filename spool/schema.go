@@ -95,7 +95,7 @@ func openDatabase(ctx context.Context, path string, guest bool) (*sql.DB, error)
 	}
 	db.SetMaxIdleConns(4)
 	db.SetMaxOpenConns(8)
-	if err := migrate(ctx, db); err != nil {
+	if err := migrate(ctx, db, guest); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
@@ -122,10 +122,14 @@ func checkFile(path string, guest bool) error {
 // about 100 ms. Damage in a larger one shows when its page is read.
 const quickCheckBytes = 16 << 20
 
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, db *sql.DB, guest bool) error {
 	version, err := inspect(ctx, db)
 	if err != nil {
 		return err
+	}
+	if guest && version < len(migrations) {
+		// The daemon that works it may be an older one.
+		return fmt.Errorf("written by an older homing (schema %d, this one wants %d); let `homing serve` of this version open it first", version, len(migrations))
 	}
 	if version > len(migrations) {
 		return fmt.Errorf("written by a newer homing (schema %d, this one knows %d); install that version again, or restore an older state directory", version, len(migrations))

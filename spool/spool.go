@@ -141,7 +141,7 @@ func (s *Spool) connect(ctx context.Context, path string) error {
 	if err := s.count(ctx); err != nil {
 		return err
 	}
-	return s.Ready(ctx)
+	return s.keepClock(ctx) // what cannot be written to is found now
 }
 
 // release closes what is open, for Close and for an Open that failed.

@@ -430,6 +430,26 @@ func TestPeopleRetryAndDropWhileTheDaemonWorks(t *testing.T) {
 	}
 }
 
+func TestGuestMigratesNothing(t *testing.T) {
+	s := openTest(t, Options{})
+	if _, err := s.db.Exec("PRAGMA user_version = 0"); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := Open(t.Context(), Options{Dir: s.opts.Dir, Guest: true}); err == nil || !strings.Contains(err.Error(), "older homing") {
+		t.Errorf("a guest opened an older schema: %v, %v", g, err)
+	}
+	if _, err := s.db.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFullDiskDoesNotPreventTheStart(t *testing.T) {
+	s := openTest(t, Options{Free: func(string) (int64, error) { return 1, nil }})
+	if err := s.Ready(t.Context()); !errors.Is(err, ErrFull) {
+		t.Errorf("Ready on a full disk: %v", err)
+	}
+}
+
 func TestDropDuringADelivery(t *testing.T) {
 	s := openTest(t, Options{})
 	accept(t, s, arrival("m1", "a@example.org"))
@@ -556,8 +576,8 @@ func TestClockNeitherLeapsNorGoesBack(t *testing.T) {
 	for _, step := range []struct {
 		wall, moves time.Duration
 	}{
-		{5 * time.Minute, 15 * time.Minute},                      // an ordinary pause
-		{-365 * 24 * time.Hour, 15 * time.Minute},                // the wall clock fell back a year
+		{5 * time.Minute, 15 * time.Minute},                       // an ordinary pause
+		{-365 * 24 * time.Hour, 15 * time.Minute},                 // the wall clock fell back a year
 		{2 * 365 * 24 * time.Hour, 15*time.Minute + 24*time.Hour}, // and leapt ahead
 	} {
 		clock.move(step.wall)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const (
@@ -25,7 +26,7 @@ func enough(more ...string) []string {
 	return append([]string{"PATH=/bin", "HOMING_BUCKETS=mail", "HOMING_SNS_TOPICS=" + topicA}, more...)
 }
 
-var compareConfig = cmp.AllowUnexported(destination{}, place{}, afterDelivery{})
+var compareConfig = cmp.Options{cmp.AllowUnexported(destination{}, place{}, afterDelivery{}), cmpopts.IgnoreUnexported(Config{})}
 
 // writeFile puts a value into a file and returns its path.
 func writeFile(t *testing.T, text string) string {
