@@ -70,6 +70,10 @@ func parseConfig(environ []string) (*Config, []mistake) {
 	cfg := new(Config)
 	settings, wrong := loadInto(cfg, environ)
 	cfg.RecipientsFile = settings["HOMING_RECIPIENTS"].file
+	var err error
+	if cfg.rules, err = courier.ParseRules(cfg.Recipients); err != nil {
+		wrong = append(wrong, mistake{"HOMING_RECIPIENTS", fmt.Errorf("HOMING_RECIPIENTS: %w", err)})
+	}
 	return cfg, addNew(wrong, cfg.contradictions())
 }
 
