@@ -58,7 +58,7 @@ func newClient(ctx context.Context, pathStyle bool, silence time.Duration) (*s3.
 // transport must be a BuildableClient: with a plain http.Client the SDK refuses
 // AWS_CA_BUNDLE.
 func transport(silence time.Duration) *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+	return awshttp.NewBuildableClient().WithReadTimeout(silence).WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns = 2 * connections
 		t.MaxIdleConnsPerHost = connections
 		t.IdleConnTimeout = min(idle, silence/4)

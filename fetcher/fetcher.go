@@ -46,7 +46,7 @@ type Ref struct {
 	// Version is empty where the bucket has none or it is not known.
 	Version string
 	// ETag, where it is known and there is no Version, keeps Delete, Tag and Move
-	// from another object that has taken this one's place.
+	// from another object that has taken this one's place. Quotes do not matter.
 	ETag string
 	// Size in bytes, 0 if unknown, saves a request when memory is short. It is
 	// believed for nothing else.

@@ -14,7 +14,7 @@ import (
 )
 
 // dressed is an object with everything that a move has to keep.
-func (r *real) dressed(t *testing.T, bucket, key string) Ref {
+func (r *rig) dressed(t *testing.T, bucket, key string) Ref {
 	t.Helper()
 	return r.put(t, s3.PutObjectInput{
 		Bucket: &bucket, Key: &key, Body: strings.NewReader(key),
@@ -56,7 +56,7 @@ func TestRealMove(t *testing.T) {
 	}
 }
 
-func (r *real) stillDressed(t *testing.T, ref Ref) {
+func (r *rig) stillDressed(t *testing.T, ref Ref) {
 	t.Helper()
 	out, err := r.direct.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &ref.Bucket, Key: &ref.Key})
 	if err != nil {
@@ -78,6 +78,15 @@ func (r *real) stillDressed(t *testing.T, ref Ref) {
 	if diff := cmp.Diff(map[string]string{"a": "1", "b": "2"}, r.tags(t, ref)); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func (r *rig) versions(t *testing.T, ref Ref) int {
+	t.Helper()
+	out, err := r.direct.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &ref.Bucket, Prefix: &ref.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(out.Versions)
 }
 
 func TestRealMoveRefused(t *testing.T) {
@@ -141,6 +150,14 @@ func TestRealMoveFaults(t *testing.T) {
 					if got := r.content(t, ref); got != "gone" {
 						t.Errorf("the original is still there: %q", got)
 					}
+					if n := r.versions(t, moved); step.name == "delete" && n != 1 {
+						t.Errorf("%d versions of the copy: it was made again", n)
+					}
+					out, err := r.direct.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &moved.Bucket, Key: &moved.Key})
+					if err != nil {
+						t.Fatal(err)
+					}
+					moved.Version = aws.ToString(out.VersionId)
 					if err := r.Delete(t.Context(), moved); err != nil {
 						t.Fatal(err)
 					}

@@ -114,7 +114,7 @@ func storedMD5(out *s3.GetObjectOutput) (string, bool) {
 	if !plain || out.SSECustomerAlgorithm != nil {
 		return "", false
 	}
-	etag := strings.ToLower(strings.Trim(aws.ToString(out.ETag), `"`))
+	etag := strings.ToLower(bare(aws.ToString(out.ETag)))
 	_, err := hex.DecodeString(etag)
 	return etag, err == nil && len(etag) == 2*md5.Size
 }

@@ -33,12 +33,16 @@ func scripted(t *testing.T, header map[string]string, bodies ...string) *Fetcher
 			t.Errorf("%d requests, want %d", n, len(bodies))
 		}
 	})
-	return fetcherOf(s3.New(s3.Options{
-		BaseEndpoint: aws.String(server.URL), UsePathStyle: true, Region: "us-east-1",
+	return fetcherOf(plainClient(server.URL))
+}
+
+func plainClient(endpoint string) *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: &endpoint, UsePathStyle: true, Region: "us-east-1",
 		Credentials:                credentials.NewStaticCredentialsProvider("a", "b", ""),
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
 		Retryer:                    aws.NopRetryer{}, DisableLogOutputChecksumValidationSkipped: true,
-	}))
+	})
 }
 
 func TestFetchWithoutChecksum(t *testing.T) {

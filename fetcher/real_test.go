@@ -2,7 +2,6 @@ package fetcher
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,24 +15,23 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/homing-mail/homing/internal/s3test"
 	"github.com/homing-mail/homing/internal/versitygw"
 )
 
-// real is a fetcher of a real server, through a proxy that can spoil requests.
-type real struct {
+// rig is a fetcher of a real server, through a proxy that can spoil requests.
+type rig struct {
 	*Fetcher
 	direct *s3.Client // past the proxy
 	hook   atomic.Pointer[s3test.Hook]
 }
 
 // startReal has the buckets "mail", and "versions" with versions.
-func startReal(t *testing.T) *real {
+func startReal(t *testing.T) *rig {
 	t.Helper()
 	gateway := versitygw.Start(t)
-	r := &real{direct: gateway.Client()}
+	r := &rig{direct: gateway.Client()}
 	for _, bucket := range []string{"mail", "versions"} {
 		if _, err := r.direct.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
 			t.Fatal(err)
@@ -73,7 +71,7 @@ func startReal(t *testing.T) *real {
 
 // spoil lets the first request of this method fail, and says whether it is
 // carried out all the same. Later ones pass.
-func (r *real) spoil(method string, copied bool, fault s3test.Fault) {
+func (r *rig) spoil(method string, copied bool, fault s3test.Fault) {
 	var done atomic.Bool
 	hook := s3test.Hook(func(request *http.Request) *s3test.Fault {
 		isCopy := request.Header.Get("X-Amz-Copy-Source") != ""
@@ -85,7 +83,7 @@ func (r *real) spoil(method string, copied bool, fault s3test.Fault) {
 	r.hook.Store(&hook)
 }
 
-func (r *real) put(t *testing.T, in s3.PutObjectInput) Ref {
+func (r *rig) put(t *testing.T, in s3.PutObjectInput) Ref {
 	t.Helper()
 	if in.Body == nil {
 		in.Body = strings.NewReader("octets")
@@ -98,13 +96,13 @@ func (r *real) put(t *testing.T, in s3.PutObjectInput) Ref {
 }
 
 // at puts a plain object.
-func (r *real) at(t *testing.T, bucket, key, body string) Ref {
+func (r *rig) at(t *testing.T, bucket, key, body string) Ref {
 	t.Helper()
 	return r.put(t, s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(body)})
 }
 
 // content is what is stored under a key, or "gone".
-func (r *real) content(t *testing.T, ref Ref) string {
+func (r *rig) content(t *testing.T, ref Ref) string {
 	t.Helper()
 	out, err := r.direct.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &ref.Bucket, Key: &ref.Key, VersionId: optional(ref.Version)})
 	if reasonOf(err) == gone {
@@ -121,7 +119,7 @@ func (r *real) content(t *testing.T, ref Ref) string {
 	return string(body)
 }
 
-func (r *real) fetch(t *testing.T, ref Ref) string {
+func (r *rig) fetch(t *testing.T, ref Ref) string {
 	t.Helper()
 	object, err := r.Fetch(t.Context(), ref)
 	if err != nil {
@@ -242,108 +240,6 @@ func TestRealKeys(t *testing.T) {
 			if err := r.Delete(t.Context(), moved); err != nil || r.content(t, moved) != "gone" {
 				t.Errorf("%q: not deleted: %v", key, err)
 			}
-		}
-	}
-}
-
-func TestRealDelete(t *testing.T) {
-	r := startReal(t)
-	ref := r.at(t, "mail", "key", "old")
-	other := r.at(t, "mail", "key", "new") // has taken its place
-	if err := r.Delete(t.Context(), ref); err != nil || r.content(t, other) != "new" {
-		t.Errorf("another object was deleted, or: %v", err)
-	}
-	for range 2 { // a repetition is success
-		if err := r.Delete(t.Context(), other); err != nil || r.content(t, other) != "gone" {
-			t.Errorf("not deleted: %v", err)
-		}
-	}
-	first, second := r.at(t, "versions", "key", "first"), r.at(t, "versions", "key", "second")
-	for range 2 {
-		if err := r.Delete(t.Context(), first); err != nil || r.content(t, first) != "gone" || r.content(t, second) != "second" {
-			t.Errorf("not this version: %v", err)
-		}
-	}
-	// Without a version nothing is destroyed: S3 sets a marker.
-	for range 2 {
-		if err := r.Delete(t.Context(), Ref{Bucket: "versions", Key: "key"}); err != nil || r.content(t, second) != "second" {
-			t.Errorf("the version was destroyed: %v", err)
-		}
-	}
-}
-
-func (r *real) tags(t *testing.T, ref Ref) map[string]string {
-	t.Helper()
-	out, err := r.direct.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{
-		Bucket: &ref.Bucket, Key: &ref.Key, VersionId: optional(ref.Version)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tags := make(map[string]string)
-	for _, tag := range out.TagSet {
-		tags[*tag.Key] = *tag.Value
-	}
-	return tags
-}
-
-func TestRealTag(t *testing.T) {
-	r := startReal(t)
-	for _, bucket := range []string{"mail", "versions"} {
-		ref := r.put(t, s3.PutObjectInput{Bucket: &bucket, Key: aws.String("key"), Tagging: aws.String("a=1&homing=new&b=2")})
-		if bucket == "versions" {
-			r.at(t, bucket, "key", "a later version")
-		}
-		for range 2 {
-			if err := r.Tag(t.Context(), ref); err != nil {
-				t.Fatal(err)
-			}
-			want := map[string]string{"a": "1", "b": "2", "homing": "delivered"}
-			if diff := cmp.Diff(want, r.tags(t, ref)); diff != "" {
-				t.Errorf("%s: %s", bucket, diff)
-			}
-		}
-	}
-	ten := r.put(t, s3.PutObjectInput{Bucket: aws.String("mail"), Key: aws.String("ten"),
-		Tagging: aws.String("a=&b=&c=&d=&e=&f=&g=&h=&i=&j=")})
-	err := r.Tag(t.Context(), ten)
-	if failure, ok := errors.AsType[*Error](err); !ok || !failure.Permanent() || len(r.tags(t, ten)) != 10 {
-		t.Errorf("ten tags and one: %v, now %v", err, r.tags(t, ten))
-	}
-	r.at(t, "mail", "ten", "another")
-	for _, ref := range []Ref{ten, {Bucket: "mail", Key: "nothing"}} { // replaced, and never there
-		if err := r.Tag(t.Context(), ref); reason(err) != gone {
-			t.Errorf("%+v: %v", ref, err)
-		}
-	}
-}
-
-func TestRealTagFaults(t *testing.T) {
-	for _, happens := range []bool{false, true} {
-		r := startReal(t)
-		ref := r.put(t, s3.PutObjectInput{Bucket: aws.String("mail"), Key: aws.String("key"), Tagging: aws.String("a=1")})
-		r.spoil(http.MethodPut, false, s3test.Fault{Happens: happens, Status: 500, Code: "InternalError"})
-		if err := r.Tag(t.Context(), ref); reason(err) != serverFault {
-			t.Fatal(err)
-		}
-		if err := r.Tag(t.Context(), ref); err != nil {
-			t.Error(err)
-		}
-		if diff := cmp.Diff(map[string]string{"a": "1", "homing": "delivered"}, r.tags(t, ref)); diff != "" {
-			t.Error(diff)
-		}
-	}
-}
-
-func TestRealDeleteFaults(t *testing.T) {
-	r := startReal(t)
-	for _, happens := range []bool{false, true} {
-		ref := r.at(t, "mail", "key", "octets")
-		r.spoil(http.MethodDelete, false, s3test.Fault{Happens: happens, Reset: true})
-		if err := r.Delete(t.Context(), ref); reason(err) != network {
-			t.Fatal(err)
-		}
-		if err := r.Delete(t.Context(), ref); err != nil || r.content(t, ref) != "gone" {
-			t.Errorf("not deleted: %v", err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -57,7 +58,7 @@ func (f *Fetcher) find(ctx context.Context, ref Ref) (*string, error) {
 		return nil, err
 	}
 	// The version "null" is replaced as an object without versions is:
-	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/VersioningWorkflows.html
+	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/AddingObjectstoVersionSuspendedBuckets.html
 	if ref.ETag == "" || ref.Version != "" && ref.Version != "null" {
 		return optional(ref.Version), nil
 	}
@@ -76,11 +77,14 @@ func (f *Fetcher) head(ctx context.Context, ref Ref) (*s3.HeadObjectOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	if ref.ETag != "" && ref.ETag != aws.ToString(out.ETag) {
+	if ref.ETag != "" && bare(ref.ETag) != bare(aws.ToString(out.ETag)) {
 		return nil, errGone
 	}
 	return out, nil
 }
+
+// bare is an ETag without its quotes, as it is in the notifications of S3.
+func bare(etag string) string { return strings.Trim(etag, `"`) }
 
 func (f *Fetcher) delete(ctx context.Context, ref Ref, version *string) error {
 	_, err := f.client.DeleteObject(ctx, &s3.DeleteObjectInput{

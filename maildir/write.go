@@ -68,9 +68,9 @@ func (m *Maildir) syncDir(root *os.Root, dir string) error {
 	return nil
 }
 
-// name is unique, on a disk that several machines share too. Dovecot takes the
-// size from it instead of asking for that of each file:
-// https://doc.dovecot.org/main/core/config/mailbox/formats/maildir.html
+// name is unique, on a disk that several machines share too. From S= in it
+// Dovecot knows the size without asking the disk (its documentation of mailbox
+// formats, Maildir, filename extensions).
 func (m *Maildir) name(size int) string {
 	now := time.Now()
 	return fmt.Sprintf("%d.M%06dP%dR%s.%s,S=%d", now.Unix(), now.Nanosecond()/1000, os.Getpid(), rand.Text(), m.host, size)
