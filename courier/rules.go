@@ -37,7 +37,7 @@ func ParseRules(text string) (*Rules, error) {
 			}
 			r, err := parseRule(entry)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("recipient rule %q (line %d): %w", entry, number, err))
+				errs = append(errs, fmt.Errorf("recipient rule %.80q (line %d): %w", entry, number, err))
 			}
 			parsed.rules = append(parsed.rules, r)
 		}
@@ -76,14 +76,14 @@ func parsePattern(pattern string) (rule, error) {
 	}
 	at := strings.LastIndexByte(pattern, '@')
 	if at < 0 || pattern == "@" || strings.ContainsAny(pattern, "* \t") {
-		return rule{}, fmt.Errorf("the pattern %q is none of local@domain, @domain, @.domain, local@ and *", pattern)
+		return rule{}, fmt.Errorf("the pattern %.80q is none of local@domain, @domain, @.domain, local@ and *", pattern)
 	}
 	r := rule{local: pattern[:at], domain: pattern[at+1:]}
 	if strings.HasPrefix(r.domain, ".") {
 		r.subdomains = true
 	}
 	if r.domain == "." || (r.subdomains && r.local != "") {
-		return rule{}, fmt.Errorf("the pattern %q: @.domain takes no local part and needs a domain", pattern)
+		return rule{}, fmt.Errorf("the pattern %.80q: @.domain takes no local part and needs a domain", pattern)
 	}
 	return r, nil
 }

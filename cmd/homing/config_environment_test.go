@@ -16,7 +16,7 @@ func TestValueFromFile(t *testing.T) {
 		{"*=me\r\n\r\n", "*=me\r\n"},
 		{"*=me\r", "*=me\r"},
 		{" *=me ", " *=me "},
-		{"a=b\nc=d\n", "a=b\nc=d"},
+		{"a@=b\nc@=d\n", "a@=b\nc@=d"},
 		{"\n", ""},
 		{"", ""},
 	} {
@@ -69,7 +69,7 @@ func TestEmptyFile(t *testing.T) {
 
 func TestFileMistakes(t *testing.T) {
 	large := writeFile(t, strings.Repeat("x", maxValueFile+1))
-	largest := writeFile(t, strings.Repeat("x", maxValueFile-1)+"\n")
+	largest := writeFile(t, "#"+strings.Repeat("x", maxValueFile-2)+"\n")
 	wrong := writeFile(t, "never\n")
 	for _, test := range []struct {
 		name    string
