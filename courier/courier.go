@@ -180,7 +180,7 @@ func (c *Courier) handOut(ctx context.Context, start func(*spool.Item)) (time.Du
 	}
 	wait, some, err := c.Spool.Next(ctx)
 	if err != nil || !some {
-		return time.Minute, err
+		return time.Hour, err
 	}
 	return wait, nil
 }

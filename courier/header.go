@@ -79,11 +79,11 @@ func (h *header) note(name string, rest []byte) (drop bool) {
 
 // fieldName returns what stands before the colon, empty for a line without one.
 func fieldName(line []byte) string {
-	colon := bytes.IndexByte(line, ':')
-	if colon < 0 {
+	name, _, found := bytes.Cut(line, []byte(":"))
+	if !found {
 		return ""
 	}
-	return string(bytes.TrimRight(line[:colon], " \t"))
+	return string(bytes.TrimRight(name, " \t"))
 }
 
 // maxField bounds how much of one field is read.

@@ -27,11 +27,12 @@ import (
 // grace is how long what is in flight may take when homing is told to stop.
 const grace = 10 * time.Second
 
-// neighbours are what the demo and the tests put in the place of AWS. The zero
-// value is the real one; no variable and no flag changes it.
+// neighbours are what the demo and the tests put in the place of AWS and of the
+// disk. The zero value is the real one; no variable and no flag changes it.
 type neighbours struct {
-	sns http.RoundTripper // nil: the system's roots and resolver
-	s3  *s3.Client        // nil: the SDK's default configuration
+	sns  http.RoundTripper               // nil: the system's roots and resolver
+	s3   *s3.Client                      // nil: the SDK's default configuration
+	free func(dir string) (int64, error) // bytes on the spool's disk; nil: as the system says
 }
 
 // app is a homing that is ready to run.
@@ -60,7 +61,8 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.spool, err = openSpool(ctx, cfg, log); err != nil {
+	a.spool, err = spool.Open(ctx, spool.Options{Dir: string(cfg.StateDir), History: cfg.History, Log: log, Free: with.free})
+	if err != nil {
 		return nil, err
 	}
 	if a.out, err = a.destination(); err != nil {
@@ -80,10 +82,6 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	return a, a.listen(ctx, with.sns)
 }
 
-func openSpool(ctx context.Context, cfg *Config, log *slog.Logger) (*spool.Spool, error) {
-	return spool.Open(ctx, spool.Options{Dir: string(cfg.StateDir), History: cfg.History, Log: log})
-}
-
 // destination makes the way out that HOMING_DELIVER_TO names. It connects to
 // nothing yet.
 func (a *app) destination() (exit, error) {
@@ -91,7 +89,7 @@ func (a *app) destination() (exit, error) {
 	if to.maildir != "" {
 		boxes, err := maildir.New(to.maildir)
 		if err != nil {
-			return nil, err
+			return nil, misconfigured("HOMING_DELIVER_TO", fmt.Errorf("HOMING_DELIVER_TO: %w", err))
 		}
 		return boxes, boxes.Prepare()
 	}

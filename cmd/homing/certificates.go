@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -22,6 +23,7 @@ type certificates struct {
 	looked  time.Time
 	stamp   string // of the files that are served
 	serving *tls.Certificate
+	trouble string // that was logged, so that it is said once
 }
 
 func newCertificates(cfg *Config, log *slog.Logger) (*certificates, error) {
@@ -34,7 +36,7 @@ func newCertificates(cfg *Config, log *slog.Logger) (*certificates, error) {
 		err = c.load(stamp)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("HOMING_TLS_CERT_PATH and HOMING_TLS_KEY_PATH: %w", err)
+		return nil, misconfigured("HOMING_TLS_CERT_PATH", fmt.Errorf("HOMING_TLS_CERT_PATH and HOMING_TLS_KEY_PATH: %w", err))
 	}
 	return c, nil
 }
@@ -61,11 +63,21 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			c.log.Info("the TLS certificate was read again", "file", c.cert)
 		}
 	}
-	if err != nil {
-		c.log.Error("the TLS certificate stays as it was", "file", c.cert, "error", err)
-	}
+	c.complain(err)
 	c.looked = time.Now()
 	return c.serving, nil
+}
+
+// complain logs why new files are not served, each reason once.
+func (c *certificates) complain(err error) {
+	if err == nil {
+		c.trouble = ""
+		return
+	}
+	if err.Error() != c.trouble {
+		c.trouble = err.Error()
+		c.log.Error("the TLS certificate stays as it was", "file", c.cert, "error", err)
+	}
 }
 
 func (c *certificates) load(stamp string) error {
@@ -79,13 +91,13 @@ func (c *certificates) load(stamp string) error {
 
 // stamps tells one pair of files from another.
 func (c *certificates) stamps() (string, error) {
-	var both string
+	var both strings.Builder
 	for _, path := range []string{c.cert, c.key} {
 		st, err := os.Stat(path)
 		if err != nil {
 			return "", err
 		}
-		both += fmt.Sprintf("%d %d;", st.ModTime().UnixNano(), st.Size())
+		fmt.Fprintf(&both, "%d %d;", st.ModTime().UnixNano(), st.Size())
 	}
-	return both, nil
+	return both.String(), nil
 }

@@ -26,9 +26,13 @@ func newDemoCommand(environ []string, std streams) *cobra.Command {
 		Use:   "demo",
 		Short: "Show the whole way of a few mails, with everything embedded",
 		Long: "Run homing between an SNS, an S3 and an LMTP server inside this process, send a few mails through it,\n" +
-			"and show each stage. With HOMING_DELIVER_TO set the mails go to that Dovecot instead of Maildirs.",
+			"and show each stage. With HOMING_DELIVER_TO set the mails go to that Dovecot instead of a Maildir, by the\n" +
+			"rules of HOMING_RECIPIENTS.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := parseMailbox(to); err != nil || !strings.Contains(to, "@") {
+				return usageError{fmt.Errorf("--to %q: want an address, as in you@example.com", to)}
+			}
 			cfg, err := loadPartialConfig(environ)
 			if err != nil {
 				return err
@@ -37,21 +41,14 @@ func newDemoCommand(environ []string, std streams) *cobra.Command {
 			if cfg.LogLevel < logLevel(slog.LevelInfo) {
 				log = newLogger(cfg, std.err)
 			}
-			return runDemo(cmd.Context(), cfg, isSet(environ, "HOMING_DELIVER_TO"), demoOptions{to, keep, std.out, log})
+			settings, _ := readEnvironment(variables(), environ)
+			real := settings["HOMING_DELIVER_TO"].given
+			return runDemo(cmd.Context(), cfg, real, demoOptions{to, keep, std.out, log})
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "you@example.com", "the envelope recipient of the mails; HOMING_RECIPIENTS applies")
+	cmd.Flags().StringVar(&to, "to", "you@example.com", "the envelope recipient of the mails")
 	cmd.Flags().BoolVar(&keep, "keep", false, "go on running afterwards, until interrupted")
 	return cmd
-}
-
-func isSet(environ []string, name string) bool {
-	for _, entry := range environ {
-		if strings.HasPrefix(entry, name+"=") || strings.HasPrefix(entry, name+fileSuffix+"=") {
-			return true
-		}
-	}
-	return false
 }
 
 type demoOptions struct {
@@ -104,8 +101,11 @@ func (d *demo) say(who, format string, args ...any) {
 
 // perform sends the mails, then what homing must see through.
 func (d *demo) perform(ctx context.Context, dir string) error {
+	if err := d.app.out.Probe(ctx); err != nil {
+		return err // homing would wait for it, but who looks on would not know
+	}
 	fmt.Fprint(d.out, "\nSNS offers a subscription\n")
-	if _, err := d.post(ctx, d.stage.sns.SubscriptionConfirmation(demoTopic, "2"), http.StatusOK); err != nil {
+	if err := d.post(ctx, d.stage.sns.SubscriptionConfirmation(demoTopic, "2"), http.StatusOK); err != nil {
 		return err
 	}
 	for i, mail := range demoMails(d.to) {
@@ -141,7 +141,7 @@ func (d *demo) send(ctx context.Context, number int, mail demoMail) error {
 		d.say("SES", "stored the mail as s3://%s/inbox/%s", demoBucket, receipt.MessageID)
 	}
 	body := d.stage.sns.Notification(demoTopic, nil, snstest.SESReceived(receipt), mail.signature)
-	if _, err := d.post(ctx, body, http.StatusOK); err != nil {
+	if err := d.post(ctx, body, http.StatusOK); err != nil {
 		return err
 	}
 	if err := d.await(ctx, receipt.MessageID); err != nil {
@@ -152,30 +152,33 @@ func (d *demo) send(ctx context.Context, number int, mail demoMail) error {
 
 // post sends a notification to homing and shows its answer, which must have the
 // given status.
-func (d *demo) post(ctx context.Context, body []byte, want int) (string, error) {
+func (d *demo) post(ctx context.Context, body []byte, want int) error {
 	address := "http://" + d.app.webhookAddress() + string(d.app.cfg.WebhookPath)
 	status, answer, err := snstest.Post(ctx, http.DefaultClient, address, body)
 	if err != nil {
-		return "", err
+		return err
 	}
 	answer = strings.TrimSpace(answer)
 	d.say("SNS", "posted a notification of %d bytes: %d %s", len(body), status, answer)
 	if status != want {
-		return "", fmt.Errorf("homing answered %d, want %d: %s", status, want, answer)
+		return fmt.Errorf("homing answered %d, want %d: %s", status, want, answer)
 	}
-	return answer, nil
+	return nil
 }
 
 // await waits until the mail is where it belongs, and fails with the reply that
 // keeps it from there.
 func (d *demo) await(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second,
+		fmt.Errorf("%s has not arrived after 30 s; is %s there?", id, d.app.cfg.DeliverTo))
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
 		item, err := d.app.spool.Find(ctx, id)
 		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		case err != nil:
 			return err
 		case item.State == spool.Done:
@@ -186,7 +189,7 @@ func (d *demo) await(ctx context.Context, id string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s has not arrived after 30 s; is %s there?", id, d.app.cfg.DeliverTo)
+			return context.Cause(ctx)
 		case <-tick.C:
 		}
 	}
@@ -197,7 +200,7 @@ func (d *demo) deceive(ctx context.Context) error {
 	fmt.Fprint(d.out, "\nThe same notification again, as SNS does when in doubt, then two that are not genuine\n")
 	again := snstest.SESReceived(snstest.Receipt{MessageID: demoID(0), Sender: "friend@example.org", Recipients: []string{d.to}, Bucket: demoBucket, Prefix: "inbox/"})
 	genuine := d.stage.sns.Notification(demoTopic, nil, again, "2")
-	if _, err := d.post(ctx, genuine, http.StatusOK); err != nil {
+	if err := d.post(ctx, genuine, http.StatusOK); err != nil {
 		return err
 	}
 	item, err := d.app.spool.Find(ctx, demoID(0))
@@ -206,10 +209,10 @@ func (d *demo) deceive(ctx context.Context) error {
 	}
 	d.say("homing", "found it in the ledger: nothing is delivered twice")
 	forged := bytes.Replace(genuine, []byte(d.to), []byte("eve@example.net"), 1)
-	if _, err := d.post(ctx, forged, http.StatusForbidden); err != nil {
+	if err := d.post(ctx, forged, http.StatusForbidden); err != nil {
 		return err
 	}
-	_, err = d.post(ctx, d.stage.sns.Notification(snstest.Topic("not-ours"), nil, again, "2"), http.StatusForbidden)
+	err = d.post(ctx, d.stage.sns.Notification(snstest.Topic("not-ours"), nil, again, "2"), http.StatusForbidden)
 	return err
 }
 

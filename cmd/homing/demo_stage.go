@@ -72,6 +72,8 @@ func (s *stage) configure(cfg *Config, dir string) {
 	cfg.AfterDelivery = afterDelivery{action: "keep"}
 	if s.maildir {
 		cfg.DeliverTo = destination{network: "unix", address: s.socket}
+		// The user's own mailboxes are not here.
+		cfg.Recipients, cfg.RecipientsFile, cfg.rules, cfg.FallbackMailbox = "", "", nil, ""
 	}
 }
 

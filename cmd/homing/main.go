@@ -51,11 +51,19 @@ func run(ctx context.Context, args, environ []string, std streams) int {
 		return exitDone
 	}
 	fmt.Fprintln(std.err, "homing:", err)
-	if _, wrong := errors.AsType[*configError](err); wrong || !begun {
+	_, wrong := errors.AsType[*configError](err)
+	_, misused := errors.AsType[usageError](err)
+	if wrong || misused || !begun {
 		return exitUsage
 	}
 	return exitFailed
 }
+
+// misconfigured is the error of one variable that only its use shows to be wrong.
+func misconfigured(variable string, err error) error { return &configError{[]mistake{{variable, err}}} }
+
+// usageError is wrong usage that only a command itself can tell.
+type usageError struct{ error }
 
 func newRootCommand(environ []string, std streams) *cobra.Command {
 	serve := newServeCommand(environ, std)

@@ -64,7 +64,7 @@ func (c *choice) filter(standing ...spool.State) (spool.Filter, error) {
 	for _, name := range c.states {
 		state := spool.State(name)
 		if !slices.Contains(queueStates, state) {
-			return f, fmt.Errorf("--state %q: want one of %v", name, queueStates)
+			return f, usageError{fmt.Errorf("--state %q: want one of %v", name, queueStates)}
 		}
 		f.States = append(f.States, state)
 	}
@@ -91,10 +91,17 @@ func (q *queueCommand) list() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if asJSON {
+				switch {
+				case asJSON:
 					return writeJSON(cmd.OutOrStdout(), items)
+				case len(items) == 0 && c.flagged():
+					_, err = fmt.Fprintln(cmd.OutOrStdout(), "there is no such item")
+				case len(items) == 0:
+					_, err = fmt.Fprintln(cmd.OutOrStdout(), "nothing waits and nothing is held")
+				default:
+					err = writeTable(cmd.OutOrStdout(), items)
 				}
-				return writeTable(cmd.OutOrStdout(), items)
+				return err
 			})
 		},
 	}
@@ -137,7 +144,7 @@ func (q *queueCommand) write(ctx context.Context, w io.Writer, s *spool.Spool, i
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "\n%s\n", clean(string(payload)))
+	_, err = fmt.Fprintf(w, "\n%s\n", cleanLines(string(payload)))
 	return err
 }
 
@@ -177,15 +184,19 @@ func (q *queueCommand) change(cmd *cobra.Command, c *choice, args []string, done
 	})
 }
 
+// flagged reports whether a flag chooses items.
+func (c *choice) flagged() bool {
+	return c.all || c.Mailbox != "" || c.Reason != "" || len(c.states) > 0
+}
+
 // choose returns the items named in args, else those that the flags choose;
 // with neither it is an error, for nobody means everything by saying nothing.
 func (c *choice) choose(ctx context.Context, s *spool.Spool, args []string) ([]*spool.Item, error) {
-	flagged := c.all || c.Mailbox != "" || c.Reason != "" || len(c.states) > 0
 	switch {
-	case len(args) > 0 && flagged:
-		return nil, errors.New("name items or choose them by flags, not both")
-	case len(args) == 0 && !flagged:
-		return nil, errors.New("name an item (see `homing queue list`), or choose by --all, --state, --mailbox or --reason")
+	case len(args) > 0 && c.flagged():
+		return nil, usageError{errors.New("name items or choose them by flags, not both")}
+	case len(args) == 0 && !c.flagged():
+		return nil, usageError{errors.New("name an item (see `homing queue list`), or choose by --all, --state, --mailbox or --reason")}
 	case len(args) == 0:
 		standing := []spool.State{spool.Held}
 		if len(c.states) == 0 && !c.all {

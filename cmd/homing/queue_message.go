@@ -83,10 +83,10 @@ func (q *queueCommand) drop() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return q.with(cmd.Context(), func(cfg *Config, s *spool.Spool) error {
 				items, err := c.choose(cmd.Context(), s, args)
-				if err != nil || len(items) == 0 {
+				if err != nil {
 					return err
 				}
-				if !yes && !agreed(cmd, items) {
+				if len(items) > 0 && !yes && !agreed(cmd, items) {
 					return errors.New("nothing was dropped; say --yes to drop without being asked")
 				}
 				return dropAll(cmd, cfg, s, items, keep)

@@ -64,10 +64,6 @@ func newItemView(it *spool.Item) itemView {
 
 // writeTable shows an item a line.
 func writeTable(w io.Writer, items []*spool.Item) error {
-	if len(items) == 0 {
-		_, err := fmt.Fprintln(w, "nothing waits and nothing is held")
-		return err
-	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ITEM\tSTATE\tAGE\tNEXT TRY\tFOR\tLAST REPLY\tMESSAGE")
 	for _, it := range items {
@@ -148,14 +144,24 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// clean makes text from outside harmless on a terminal.
-func clean(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+// clean makes text from outside harmless on a terminal, on one line.
+func clean(s string) string { return strings.TrimSpace(strings.Map(harmless, s)) }
+
+// cleanLines is clean for text of several lines.
+func cleanLines(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
 			return r
 		}
-		return '\uFFFD'
-	}, s))
+		return harmless(r)
+	}, s)
+}
+
+func harmless(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return '\uFFFD'
 }
 
 func shorten(s string, most int) string {

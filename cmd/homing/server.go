@@ -14,7 +14,8 @@ import (
 type server struct {
 	http     *http.Server
 	listener net.Listener
-	variable string // that configures it
+	variable string        // that configures it
+	grace    time.Duration // how long what was begun may take when it is told to stop
 }
 
 func newServer(ctx context.Context, at listenAddress, handler http.Handler, certificates *tls.Config, log *slog.Logger) (*server, error) {
@@ -22,7 +23,7 @@ func newServer(ctx context.Context, at listenAddress, handler http.Handler, cert
 	if err != nil {
 		return nil, err
 	}
-	return &server{listener: listener, http: &http.Server{
+	return &server{listener: listener, grace: grace, http: &http.Server{
 		Handler:           handler,
 		TLSConfig:         certificates,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -34,13 +35,18 @@ func newServer(ctx context.Context, at listenAddress, handler http.Handler, cert
 	}}, nil
 }
 
-// run serves until ctx ends and what was begun is answered.
+// run serves until ctx ends and what was begun is answered. Whoever is too slow
+// for the grace is cut off: what was not answered comes again.
 func (s *server) run(ctx context.Context) error {
 	stopped := make(chan error, 1)
 	undo := context.AfterFunc(ctx, func() {
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 		defer cancel()
-		stopped <- s.http.Shutdown(within)
+		err := s.http.Shutdown(within)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = s.http.Close()
+		}
+		stopped <- err
 	})
 	err := s.serve()
 	if undo() || !errors.Is(err, http.ErrServerClosed) {

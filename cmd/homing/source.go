@@ -29,7 +29,7 @@ func newSource(ctx context.Context, cfg *Config, client *s3.Client, m *metrics.M
 	if client == nil {
 		var err error
 		if client, err = fetcher.NewClient(ctx, cfg.S3PathStyle); err != nil {
-			return nil, err
+			return nil, misconfigured("AWS_REGION", err)
 		}
 	}
 	places := make([]fetcher.Place, len(cfg.Buckets))
