@@ -162,17 +162,14 @@ func (c *Client) Close() error {
 	for d := range c.dials {
 		d.cancel()
 	}
-	for _, l := range c.waiting {
+	c.failWaiting(errClosed)
+	for _, l := range c.lanes {
 		l.fail(errClosed)
-		delete(c.lanes, l.key)
 	}
-	c.waiting = nil
-	c.retireIdle()
 	for k := range c.conns {
-		if !k.over {
-			k.sever(errClosed)
-		}
+		k.stop()
 	}
+	c.idle = nil
 	if c.retry != nil {
 		c.retry.Stop()
 	}

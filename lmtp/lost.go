@@ -27,6 +27,16 @@ func (k *conn) sever(err error) {
 	signal(k.wake)
 }
 
+// stop ends the connection, with QUIT if nothing is in flight; Client.mu is held.
+func (k *conn) stop() {
+	if len(k.inFlight) > 0 {
+		k.sever(errClosed)
+		return
+	}
+	k.over, k.idle = true, false
+	signal(k.wake)
+}
+
 // remove forgets a connection that has ended, and gives those who still wait on
 // it their verdict or their place in the queue.
 func (c *Client) remove(k *conn) {
@@ -93,8 +103,7 @@ func (k *conn) blame(t *transaction) error {
 // retireIdle ends the connections without a lane; Client.mu is held.
 func (c *Client) retireIdle() {
 	for _, k := range c.idle {
-		k.over, k.idle = true, false
-		signal(k.wake)
+		k.stop()
 	}
 	c.idle = nil
 }
