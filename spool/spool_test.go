@@ -394,7 +394,7 @@ func TestPeopleRetryAndDropWhileTheDaemonWorks(t *testing.T) {
 			Deliveries: []Delivery{{Mailbox: item.Recipients[0].Address, State: HeldBack, Attempts: 3, Reply: "550 no such user"}}})
 	}
 	if foreign, err := s.writer.foreign(t.Context()); err != nil || foreign {
-		t.Errorf("the first look only sets the mark: %v %v", foreign, err)
+		t.Errorf("our own commits count as another's: %v %v", foreign, err)
 	}
 	guest := openTest(t, Options{Dir: s.opts.Dir, Guest: true})
 	held, err := guest.List(t.Context(), Filter{States: []State{Held}, Reason: "NO SUCH"})

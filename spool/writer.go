@@ -43,6 +43,9 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		return nil, err
 	}
 	w := &writer{conn: conn, stmts: map[string]*sql.Stmt{}, calls: make(chan *call), stop: make(chan struct{})}
+	if err := conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&w.seen); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	// A commit once begun is finished whatever becomes of the caller.
 	w.wg.Go(func() { w.run(context.WithoutCancel(ctx)) })
 	return w, nil
@@ -85,7 +88,7 @@ func (w *writer) foreign(ctx context.Context) (bool, error) {
 		var version int64
 		// On the writing connection data_version moves only by others' commits.
 		err := tx.row("PRAGMA data_version").Scan(&version)
-		changed = changed || (version != w.seen && w.seen != 0)
+		changed = changed || version != w.seen
 		w.seen = version
 		return err
 	})
