@@ -49,6 +49,27 @@ func (c *Courier) record(ctx context.Context, outcome *spool.Outcome) bool {
 	}
 }
 
+// Bring works a leased item once: one that an SQS queue keeps. What waits goes
+// on waiting there, so its state is recorded as queued, and the outcome's Wait
+// says for how long. It returns nil when nothing came of it: the destination is
+// away, homing is stopping, or the ledger cannot be written. The caller releases
+// the item.
+func (c *Courier) Bring(ctx context.Context, item *spool.Item) *spool.Outcome {
+	began := time.Now()
+	outcome := c.bring(ctx, item)
+	if outcome == nil {
+		return nil
+	}
+	if outcome.State == spool.Pending {
+		outcome.State = spool.Queued
+	}
+	if !c.record(ctx, outcome) {
+		return nil
+	}
+	c.tell(ctx, outcome, item.Age+time.Since(began))
+	return outcome
+}
+
 // bring fetches an item and delivers it to every mailbox that still waits for
 // it. It returns nil when there is nothing to record.
 func (c *Courier) bring(ctx context.Context, item *spool.Item) *spool.Outcome {

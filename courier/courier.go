@@ -168,7 +168,7 @@ func (c *Courier) dispatch(ctx context.Context, start func(*spool.Item)) error {
 // handOut starts what is due and returns how long to wait at most for more.
 func (c *Courier) handOut(ctx context.Context, start func(*spool.Item)) (time.Duration, error) {
 	room := window - c.Spool.Active()
-	if room < window/4 || c.presence.away.Load() {
+	if room < window/4 || c.presence.away() != nil {
 		return time.Minute, nil // an item given back, or the destination, wakes us
 	}
 	items, err := c.Spool.Due(ctx, room, perLane)

@@ -46,7 +46,7 @@ func (c *Courier) visit(ctx context.Context, r *route, s *stop, header *header) 
 	case ctx.Err() != nil:
 		return false
 	case isAway(err):
-		c.presence.gone(err)
+		c.presence.report(err)
 		return false
 	}
 	c.refused(ctx, r, s, err)

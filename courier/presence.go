@@ -2,24 +2,69 @@ package courier
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
 // presence knows whether the destination answers. While it is away nothing is
 // taken from the spool and no attempts are counted.
 type presence struct {
-	away atomic.Bool
 	lost chan error    // capacity 1: a delivery found it away
 	back chan struct{} // capacity 1: it answers again
+
+	mu     sync.Mutex
+	absent chan struct{} // nil: it answers; else closed when it does again
 }
 
-// gone notes that a delivery found the destination away.
-func (p *presence) gone(err error) {
-	p.away.Store(true)
+// gone notes that the destination is away.
+func (p *presence) gone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.absent == nil {
+		p.absent = make(chan struct{})
+	}
+}
+
+// report has the watch look for the destination, which a delivery found away.
+func (p *presence) report(err error) {
+	p.gone()
 	select {
 	case p.lost <- err:
 	default:
+	}
+}
+
+// returned notes that the destination answers, and whether it did not before.
+func (p *presence) returned() (before bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.absent == nil {
+		return false
+	}
+	close(p.absent)
+	p.absent = nil
+	return true
+}
+
+// away returns what is closed when the destination answers again, nil when it
+// does.
+func (p *presence) away() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.absent
+}
+
+// Present waits until the destination answers, or ctx ends.
+func (c *Courier) Present(ctx context.Context) error {
+	absent := c.presence.away()
+	if absent == nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-absent:
+		return context.Cause(ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -40,7 +85,7 @@ func (c *Courier) watch(ctx context.Context) {
 // seek probes until the destination answers; err is why it is thought away.
 func (c *Courier) seek(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		c.presence.away.Store(true)
+		c.presence.gone()
 		c.Observer.DestinationUp(false)
 		c.Log.Warn("the destination does not answer; mail is taken and kept meanwhile", "probed_every", c.Probe, "error", err)
 	}
@@ -54,7 +99,7 @@ func (c *Courier) seek(ctx context.Context, err error) {
 			err = c.Destination.Probe(ctx)
 		}
 	}
-	if c.presence.away.Swap(false) {
+	if c.presence.returned() {
 		c.Log.Info("the destination answers again")
 	}
 	c.Observer.DestinationUp(true)

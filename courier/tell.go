@@ -17,7 +17,7 @@ func (c *Courier) tell(ctx context.Context, o *spool.Outcome, elapsed time.Durat
 	switch {
 	case o.State == spool.Held:
 		level, text = slog.LevelWarn, "held for a person"
-	case o.State == spool.Pending:
+	case o.State == spool.Pending, o.State == spool.Queued:
 		text = "to be tried again"
 		attrs = append(attrs, slog.Duration("in", o.Wait.Round(time.Second)))
 	case o.Item.State == spool.Settling:

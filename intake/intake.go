@@ -60,13 +60,12 @@ func New(c Config) *Intake {
 // acknowledged. An error means that the sender should come back: it wraps
 // spool.ErrFull or is the disk's.
 func (in *Intake) Take(ctx context.Context, source string, e *notice.Envelope) error {
-	kind, notices := notice.Parse(e.Message)
-	if kind != notice.KindUnknown && len(notices) == 0 {
+	kind, arrivals := in.Read(source, e)
+	if len(arrivals) == 0 {
 		in.Observer.Notification(source, string(kind), "ignored")
 		in.Log.Debug("not mail", "source", source, "kind", kind, "notification", e.MessageID)
 		return nil
 	}
-	arrivals := in.arrivals(source, kind, notices, e)
 	taken, err := in.Spool.Accept(ctx, arrivals...)
 	if err != nil {
 		in.Observer.Notification(source, string(kind), "failed")
@@ -92,9 +91,13 @@ func result(a spool.Arrival, taken spool.Taken) string {
 	return "accepted"
 }
 
-func (in *Intake) arrivals(source string, kind notice.Kind, notices []notice.Notice, e *notice.Envelope) []spool.Arrival {
+// Read returns what a verified notification announces, without taking it: no
+// arrivals when it is known not to be mail, and one that is to be held when
+// nobody can tell.
+func (in *Intake) Read(source string, e *notice.Envelope) (notice.Kind, []spool.Arrival) {
+	kind, notices := notice.Parse(e.Message)
 	if kind == notice.KindUnknown {
-		return []spool.Arrival{{
+		return kind, []spool.Arrival{{
 			Message:   spool.Message{ID: "sns:" + e.MessageID, Source: source, Kind: string(kind)},
 			Content:   []byte(e.Message),
 			Hold:      "this version of homing does not understand the notification; `homing queue show` prints it",
@@ -113,7 +116,7 @@ func (in *Intake) arrivals(source string, kind notice.Kind, notices []notice.Not
 			Recipients: n.Recipients, Content: n.Content, Hold: hold,
 		}
 	}
-	return arrivals
+	return kind, arrivals
 }
 
 // tooOld returns why a notification cannot be told from a repetition, or "".

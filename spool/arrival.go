@@ -38,7 +38,7 @@ func (s *Spool) Accept(ctx context.Context, arrivals ...Arrival) ([]Taken, error
 	err := s.writer.do(ctx, func(tx *tx) error {
 		for i := range arrivals {
 			var err error
-			if taken[i], err = s.accept(tx, &arrivals[i]); err != nil {
+			if taken[i], err = s.accept(tx, &arrivals[i], Pending); err != nil {
 				return err
 			}
 		}
@@ -71,13 +71,15 @@ func (s *Spool) room() error {
 	return nil
 }
 
-func (s *Spool) accept(tx *tx, a *Arrival) (Taken, error) {
-	id, err := s.insert(tx, a)
+// accept makes a row in the state given, or adds to the one there is, which
+// goes to that state when it is not finished with.
+func (s *Spool) accept(tx *tx, a *Arrival, state State) (Taken, error) {
+	id, err := s.insert(tx, a, state)
 	if err != nil {
 		return "", err
 	}
 	if id == 0 {
-		return s.amend(tx, a)
+		return s.amend(tx, a, state)
 	}
 	if _, err := addRecipients(tx, id, a.Recipients); err != nil {
 		return "", err
@@ -86,8 +88,8 @@ func (s *Spool) accept(tx *tx, a *Arrival) (Taken, error) {
 }
 
 // insert makes a new row and returns its number, 0 when the message is known.
-func (s *Spool) insert(tx *tx, a *Arrival) (int64, error) {
-	state, now := Pending, s.clock.now()
+func (s *Spool) insert(tx *tx, a *Arrival, state State) (int64, error) {
+	now := s.clock.now()
 	if a.Hold != "" {
 		state = Held
 	}
@@ -118,10 +120,11 @@ func limitKind(tx *tx, kind string, most int64) error {
 }
 
 // amend adds to a known message what is new in a.
-func (s *Spool) amend(tx *tx, a *Arrival) (Taken, error) {
+func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 	var id int64
 	var receipt bool
-	if err := tx.row("SELECT id, receipt FROM item WHERE message = ?", a.ID).Scan(&id, &receipt); err != nil {
+	var state State
+	if err := tx.row("SELECT id, receipt, state FROM item WHERE message = ?", a.ID).Scan(&id, &receipt, &state); err != nil {
 		return "", err
 	}
 	now := s.clock.now()
@@ -139,13 +142,19 @@ func (s *Spool) amend(tx *tx, a *Arrival) (Taken, error) {
 		}
 	}
 	added, err := addRecipients(tx, id, a.Recipients)
-	if err != nil || added == 0 {
+	if err != nil || added == 0 && (state != Queued || to == Queued) {
 		return Repeated, err
 	}
-	if err := tx.exec(`UPDATE item SET state = 'pending', next = ?1, since = ?1, attempts = 0, missing = 0, generation = generation + 1,
+	if to == Queued && (state == Pending || state == Held || state == Settling) {
+		to = Pending // the spool itself is responsible already
+	}
+	if err := tx.exec(`UPDATE item SET state = ?4, next = ?1, since = ?1, attempts = 0, missing = 0, generation = generation + 1,
 		lane = CASE lane WHEN '' THEN ?2 ELSE lane END WHERE id = ?3`,
-		now, lane(a.Recipients), id); err != nil {
+		now, lane(a.Recipients), id, string(to)); err != nil {
 		return "", err
+	}
+	if added == 0 {
+		return Repeated, nil
 	}
 	return Added, addContent(tx, id, a.Content)
 }

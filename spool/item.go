@@ -15,6 +15,7 @@ const (
 	Held     State = "held"     // set aside for a person; never expires
 	Done     State = "done"     // delivered; kept as the ledger
 	Dropped  State = "dropped"  // a person said so; kept as the ledger
+	Queued   State = "queued"   // an SQS queue keeps it; here it is only the ledger
 )
 
 // DeliveryState says where one delivery stands.

@@ -40,7 +40,7 @@ func (s *Spool) forget(ctx context.Context) error {
 
 func forgetSome(tx *tx, before int64) (deleted int64, err error) {
 	// One statement per state, so that each walks the index from its oldest.
-	for _, state := range []State{Done, Dropped} {
+	for _, state := range []State{Done, Dropped, Queued} {
 		const old = "(SELECT id FROM item WHERE state = ?1 AND next < ?2 ORDER BY next LIMIT ?3)"
 		for _, table := range []string{"recipient", "delivery", "content"} {
 			if err := tx.exec("DELETE FROM "+table+" WHERE item IN "+old, string(state), before, forgetAtOnce); err != nil {

@@ -619,3 +619,57 @@ func TestMaintainSignalsAndStops(t *testing.T) {
 	cancel()
 	wg.Wait()
 }
+
+func TestLease(t *testing.T) {
+	clock := newManual()
+	s := openTest(t, Options{Now: clock.now, History: time.Hour})
+	lease := func(a Arrival) (*Item, Taken) {
+		t.Helper()
+		item, taken, err := s.Lease(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return item, taken
+	}
+	item, taken := lease(arrival("m1", "a@example.org", "b@example.org"))
+	if item == nil || taken != Accepted || item.State != Queued {
+		t.Fatalf("%+v %s", item, taken)
+	}
+	if _, _, err := s.Lease(t.Context(), arrival("m1", "a@example.org")); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second lease: %v", err)
+	}
+	// One mailbox has it, the queue keeps the other.
+	record(t, s, &Outcome{Item: item, State: Queued, Settled: []string{"a@example.org"}, Deliveries: []Delivery{
+		{Mailbox: "a@example.org", State: Delivered}, {Mailbox: "b@example.org", State: Waiting, Attempts: 1}}})
+	if n := len(due(t, s)); n != 0 {
+		t.Errorf("the dispatcher was handed %d leased items", n)
+	}
+	item, taken = lease(arrival("m1", "b@example.org"))
+	if item == nil || taken != Repeated || !item.Recipients[0].Settled || item.Recipients[1].Settled {
+		t.Fatalf("%+v %s", item, taken)
+	}
+	finish(t, s, item)
+	if item, taken := lease(arrival("m1", "b@example.org")); item != nil || taken != Repeated {
+		t.Errorf("after the end: %+v %s", item, taken)
+	}
+	// What the spool is responsible for is no lease; what is leased becomes its own by Accept.
+	accept(t, s, arrival("m2", "a@example.org"))
+	if item, _ := lease(arrival("m2", "b@example.org")); item != nil {
+		t.Errorf("leased what the spool has: %+v", item)
+	}
+	item, _ = lease(arrival("m3", "a@example.org"))
+	s.Release(item.Number)
+	if got := accept(t, s, arrival("m3", "a@example.org")); got != Repeated || len(due(t, s)) != 2 {
+		t.Errorf("the webhook told of a leased message: %s", got)
+	}
+	// A leased row that nobody comes back for is forgotten.
+	item, _ = lease(arrival("m4", "a@example.org"))
+	s.Release(item.Number)
+	clock.move(2 * time.Hour)
+	if err := s.forget(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Find(t.Context(), "m4"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("still there: %v", err)
+	}
+}
