@@ -218,6 +218,11 @@ func inBubble(t *testing.T, test func(r *rig)) {
 
 // start runs the courier and returns what stops it and closes the spool.
 func (r *rig) start() (stop func()) {
+	_, stop = r.run()
+	return stop
+}
+
+func (r *rig) run() (_ *Courier, stop func()) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var wg sync.WaitGroup
 	courier := New(r.config)
@@ -226,7 +231,7 @@ func (r *rig) start() (stop func()) {
 			r.t.Error(err)
 		}
 	})
-	return func() {
+	return courier, func() {
 		cancel()
 		wg.Wait()
 		if err := r.spool.Close(); err != nil {
@@ -446,7 +451,8 @@ func TestKnownUserIsNotDoubted(t *testing.T) {
 func TestAwayCountsNoAttempts(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.dovecot.away = true
-		defer r.start()()
+		courier, stop := r.run()
+		defer stop()
 		for i := range 10 {
 			r.take(fmt.Sprintf("m%d", i), mail, "a@example.org")
 		}
@@ -456,7 +462,7 @@ func TestAwayCountsNoAttempts(t *testing.T) {
 				t.Errorf("%+v", it)
 			}
 		}
-		if r.tally.up || r.dovecot.probes < 48*360 || r.bucket.fetches != 0 {
+		if r.tally.up || r.dovecot.probes < 48*360 || r.bucket.fetches > 10 {
 			t.Errorf("up %v, %d probes, %d fetches", r.tally.up, r.dovecot.probes, r.bucket.fetches)
 		}
 		r.dovecot.mu.Lock()
@@ -470,6 +476,13 @@ func TestAwayCountsNoAttempts(t *testing.T) {
 		r.dovecot.mu.Unlock()
 		r.take("late", mail, "a@example.org")
 		r.pass(time.Minute)
+		if err := func() error {
+			ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+			defer cancel()
+			return courier.Present(ctx)
+		}(); err == nil {
+			t.Error("Present returned while the destination is away")
+		}
 		if it := r.wantState("late", spool.Pending); it.Attempts != 0 || r.tally.up {
 			t.Errorf("%+v, up %v", it, r.tally.up)
 		}

@@ -99,6 +99,12 @@ func (c *Courier) seek(ctx context.Context, err error) {
 			err = c.Destination.Probe(ctx)
 		}
 	}
+	// What was reported up to now is answered by the probe. A report after this
+	// line is heard by watch.
+	select {
+	case <-c.presence.lost:
+	default:
+	}
 	if c.presence.returned() {
 		c.Log.Info("the destination answers again")
 	}
