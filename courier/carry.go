@@ -74,7 +74,7 @@ func (c *Courier) Bring(ctx context.Context, item *spool.Item) *spool.Outcome {
 // it. It returns nil when there is nothing to record.
 func (c *Courier) bring(ctx context.Context, item *spool.Item) *spool.Outcome {
 	route := c.route(item)
-	if item.Receipt && len(item.Recipients) > 0 && len(route.stops) == 0 {
+	if len(item.Recipients) > 0 && len(route.stops) == 0 {
 		return c.conclude(item, route)
 	}
 	object, err := c.fetch(ctx, item)
@@ -96,19 +96,21 @@ func (c *Courier) bring(ctx context.Context, item *spool.Item) *spool.Outcome {
 
 // fetch returns the message, from the bucket or from the spool.
 func (c *Courier) fetch(ctx context.Context, item *spool.Item) (*Object, error) {
-	lane := item.Lane()
 	switch {
-	case item.Inline && !item.Receipt, !item.Inline && item.Bucket == "":
-		return nil, errNoMessage // mail that comes inline comes with SES's receipt
+	case item.Inline && !item.Receipt:
+		return nil, errNotMail // mail that comes inline comes with SES's receipt
+	case !item.Inline && item.Bucket == "":
+		return nil, errNoMessage
 	case !item.Inline:
-		return c.Source.Fetch(ctx, item.Message, lane)
+		return c.Source.Fetch(ctx, item.Message, item.Lane)
 	}
-	octets, err := c.Spool.Content(ctx, item.Number)
+	release, err := c.Source.Reserve(ctx, item.Lane, item.Size)
 	if err != nil {
 		return nil, err
 	}
-	release, err := c.Source.Reserve(ctx, lane, int64(len(octets)))
+	octets, err := c.Spool.Content(ctx, item.Number)
 	if err != nil {
+		release()
 		return nil, err
 	}
 	return &Object{Octets: octets, Release: release}, nil
@@ -120,7 +122,10 @@ type permanent string
 func (p permanent) Error() string   { return string(p) }
 func (p permanent) Permanent() bool { return true }
 
-const errNoMessage = permanent("this version of homing does not understand the notification; `homing queue show` prints it")
+const (
+	errNotMail   = permanent("this version of homing does not understand the notification; `homing queue show` prints it")
+	errNoMessage = permanent("the message came inside its notification, was delivered, and is no longer here for this recipient")
+)
 
 // unfetched decides what a failed fetch means.
 func (c *Courier) unfetched(ctx context.Context, item *spool.Item, err error) *spool.Outcome {
@@ -139,7 +144,7 @@ func (c *Courier) unfetched(ctx context.Context, item *spool.Item, err error) *s
 // unfit returns an outcome for what must not be delivered, else nil.
 func (c *Courier) unfit(item *spool.Item, object *Object, header *header) *spool.Outcome {
 	switch {
-	case object.Own && !item.Receipt:
+	case object.Own && !item.Receipt && item.Source != spool.SourceBackfill:
 		// The copy that homing itself moved or wrote is no news.
 		return &spool.Outcome{Item: item, State: spool.Done, Reason: "an object that homing wrote itself"}
 	case header.received > maxReceived:
@@ -153,11 +158,13 @@ func (c *Courier) unfit(item *spool.Item, object *Object, header *header) *spool
 // recipient, from what SES wrote into it.
 func (c *Courier) address(r *route, header *header) {
 	r.sender = r.item.Sender
+	if !r.item.Receipt {
+		r.sender = header.sender()
+	}
 	if len(r.item.Recipients) > 0 {
 		return
 	}
 	if !r.item.Receipt {
-		r.sender = header.sender()
 		if recipient, ok := header.recipient(); ok {
 			r.found = []string{recipient}
 			r.add(recipient)

@@ -91,6 +91,8 @@ const (
 	// breath is the least time between two looks into the spool while there is
 	// work; what arrives meanwhile is read in one go.
 	breath = 5 * time.Millisecond
+	// lull is the longest time between two looks.
+	lull = 10 * time.Minute
 )
 
 // Courier works a spool. Make one with [New].
@@ -169,7 +171,11 @@ func (c *Courier) dispatch(ctx context.Context, start func(*spool.Item)) error {
 func (c *Courier) handOut(ctx context.Context, start func(*spool.Item)) (time.Duration, error) {
 	room := window - c.Spool.Active()
 	if room < window/4 || c.presence.away() != nil {
-		return time.Minute, nil // an item given back, or the destination, wakes us
+		return lull, nil // an item given back, or the destination, wakes us
+	}
+	wait, some, err := c.Spool.Next(ctx) // before Due, so that nothing falls between
+	if err != nil {
+		return 0, err
 	}
 	items, err := c.Spool.Due(ctx, room, perLane)
 	if err != nil {
@@ -178,11 +184,10 @@ func (c *Courier) handOut(ctx context.Context, start func(*spool.Item)) (time.Du
 	for _, item := range items {
 		start(item)
 	}
-	wait, some, err := c.Spool.Next(ctx)
-	if err != nil || !some {
-		return time.Hour, err
+	if !some {
+		return lull, nil
 	}
-	return wait, nil
+	return min(wait, lull), nil
 }
 
 // pause waits, or less when ctx ends.

@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func (b *bucket) Fetch(_ context.Context, m spool.Message, _ string) (*Object, e
 	if !ok {
 		return nil, &failure{text: "NoSuchKey", gone: true}
 	}
-	return &Object{Octets: object.Octets, Own: object.Own, Version: object.Version, Release: func() {}}, nil
+	return &Object{Octets: bytes.Clone(object.Octets), Own: object.Own, Version: object.Version, Release: func() {}}, nil
 }
 
 func (b *bucket) Reserve(context.Context, string, int64) (func(), error) { return func() {}, nil }
@@ -112,12 +113,12 @@ func (d *dovecot) Deliver(ctx context.Context, sender, mailbox string, octets []
 	if d.answer != nil {
 		if happened, err := d.answer(mailbox, d.tries[mailbox]); err != nil {
 			if happened {
-				d.boxes[mailbox] = append(d.boxes[mailbox], joined(octets))
+				d.boxes[mailbox] = append(d.boxes[mailbox], string(bytes.Join(octets, nil)))
 			}
 			return err
 		}
 	}
-	d.boxes[mailbox] = append(d.boxes[mailbox], joined(octets))
+	d.boxes[mailbox] = append(d.boxes[mailbox], string(bytes.Join(octets, nil)))
 	return nil
 }
 
@@ -700,6 +701,72 @@ func TestWithoutReceipt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the mailbox is busy the message is kept in memory, not fetched again.
+func TestBusyMailboxCostsNoFetches(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.dovecot.answer = func(string, int) (bool, error) {
+			return false, &failure{text: "451 4.3.0 Too many concurrent deliveries", busy: true, code: 451}
+		}
+		defer r.start()()
+		r.take("m1", mail, "a@example.org")
+		r.pass(10 * time.Minute)
+		if r.bucket.fetches > 25 {
+			t.Errorf("%d fetches in ten minutes", r.bucket.fetches)
+		}
+	})
+}
+
+func TestInlineForOneObjectForAnother(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		defer r.start()()
+		r.bucket.objects["in/m"] = &Object{Octets: []byte(mail)}
+		m := spool.Message{ID: "m", Kind: "ses_sns", Receipt: true, Sender: "s@example.org"}
+		if _, err := r.spool.Accept(r.t.Context(), spool.Arrival{Message: m, Recipients: []string{"a@example.org"}, Content: []byte(mail)}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Second)
+		m.Bucket, m.Key = "mail", "in/m"
+		if _, err := r.spool.Accept(r.t.Context(), spool.Arrival{Message: m, Recipients: []string{"b@example.org"}}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Second)
+		r.wantState("m", spool.Done)
+		r.wantCopies("a@example.org", 1)
+		r.wantCopies("b@example.org", 1)
+	})
+}
+
+// A delivered message whose object has gone since needs no object.
+func TestGoneObjectWithoutReceiptIsSettled(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.config.After = After{Action: Tag}
+		r.bucket.objects["k"] = &Object{Octets: []byte(sesLine + mail)}
+		fails := true
+		r.bucket.fail = func(key string) error {
+			if fails && strings.HasPrefix(key, "after:") {
+				return &failure{text: "too many tags", permanent: true}
+			}
+			return nil
+		}
+		defer r.start()()
+		if _, err := r.spool.Accept(r.t.Context(), spool.Arrival{Message: spool.Message{ID: "m", Bucket: "mail", Key: "k"}}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Second)
+		item := r.wantState("m", spool.Held)
+		r.bucket.mu.Lock()
+		delete(r.bucket.objects, "k")
+		fails = false
+		r.bucket.mu.Unlock()
+		if _, err := r.spool.Retry(r.t.Context(), item.Number); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Minute)
+		r.wantState("m", spool.Done)
+		r.wantCopies("alice@example.com", 1)
+	})
 }
 
 // A payload that nobody understands is no mail, whatever a person says.

@@ -3,6 +3,7 @@ package courier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,7 @@ const slack = time.Second
 // counts: the destination is away, or homing is stopping.
 func (c *Courier) visit(ctx context.Context, r *route, s *stop, header *header) bool {
 	began := time.Now()
-	err := c.offer(ctx, r, s, header)
+	err := c.insist(ctx, r, s, header)
 	took := time.Since(began)
 	switch {
 	case err == nil:
@@ -54,17 +55,31 @@ func (c *Courier) visit(ctx context.Context, r *route, s *stop, header *header) 
 	return true
 }
 
+// insist offers the message until the mailbox is no longer occupied by another
+// delivery, for a while: the message is at hand.
+func (c *Courier) insist(ctx context.Context, r *route, s *stop, header *header) error {
+	err := c.offer(ctx, r, s, header)
+	for range busyTries {
+		if err == nil || !isBusy(err) || ctx.Err() != nil {
+			break
+		}
+		pause(ctx, busyWait)
+		err = c.offer(ctx, r, s, header)
+	}
+	return err
+}
+
 // offer delivers the message as this mailbox is to see it: our header lines,
 // then the octets as they are.
 func (c *Courier) offer(ctx context.Context, r *route, s *stop, header *header) error {
-	for _, check := range []error{checkMailbox(s.mailbox), checkAddress(r.sender)} {
-		if check != nil {
-			return check
-		}
+	if err := checkMailbox(s.mailbox); err != nil {
+		return err
+	}
+	if err := checkAddress(r.sender); err != nil {
+		return fmt.Errorf("sender: %w", err)
 	}
 	preamble := header.preamble(deliveryID(r.item.ID, s.mailbox), s.originals, r.item.Verdicts)
-	octets := append([][]byte{preamble}, header.kept...)
-	return c.Destination.Deliver(ctx, r.sender, s.mailbox, octets)
+	return c.Destination.Deliver(ctx, r.sender, s.mailbox, [][]byte{preamble, header.message})
 }
 
 func (c *Courier) delivered(ctx context.Context, r *route, s *stop, took time.Duration) {

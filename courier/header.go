@@ -16,26 +16,28 @@ const (
 
 // header is what the courier reads of a message's top header block.
 type header struct {
-	kept       [][]byte // the message without the lines that only homing may write
-	received   int      // how many Received fields there are
-	topmost    []byte   // the first of them
-	returnPath []byte   // the first Return-Path field
-	newline    string   // how the message's first line ends
+	message    []byte // without the lines that only homing may write
+	received   int    // how many Received fields there are
+	topmost    []byte // the first of them
+	returnPath []byte // the first Return-Path field
+	newline    string // how the message's first line ends
 }
 
 // readHeader walks the top header block as Dovecot's parser does: a line ends
 // at LF, the block at the first line that is LF or CRLF alone, white space before the colon
 // belongs to no name, and a line that begins with white space continues the one
 // before. Such a line at the very top would continue our own: it is dropped.
+//
+// What follows a dropped line is moved up within message.
 func readHeader(message []byte) header {
 	h := header{newline: "\r\n"}
-	start, dropping := 0, true
+	start, end, dropping := 0, 0, true // [0, end) is kept, from start on it goes on
 	for at := 0; at < len(message); {
-		end := len(message)
+		next := len(message)
 		if i := bytes.IndexByte(message[at:], '\n'); i >= 0 {
-			end = at + i + 1
+			next = at + i + 1
 		}
-		line := message[at:end]
+		line := message[at:next]
 		if at == 0 && !bytes.HasSuffix(line, []byte("\r\n")) && bytes.HasSuffix(line, []byte("\n")) {
 			h.newline = "\n"
 		}
@@ -46,19 +48,22 @@ func readHeader(message []byte) header {
 			dropping = h.note(fieldName(line), message[at:])
 		}
 		if dropping {
-			h.keep(message[start:at])
-			start = end
+			end += move(message, end, start, at)
+			start = next
 		}
-		at = end
+		at = next
 	}
-	h.keep(message[start:])
+	end += move(message, end, start, len(message))
+	h.message = message[:end]
 	return h
 }
 
-func (h *header) keep(part []byte) {
-	if len(part) > 0 {
-		h.kept = append(h.kept, part)
+// move copies message[from:until] to message[to:] and returns its length.
+func move(message []byte, to, from, until int) int {
+	if to == from {
+		return until - from
 	}
+	return copy(message[to:], message[from:until])
 }
 
 // note remembers a field that matters, and reports whether it is one that only
@@ -83,6 +88,8 @@ func fieldName(line []byte) string {
 	if !found {
 		return ""
 	}
+	// To Dovecot a NUL ends the name.
+	name, _, _ = bytes.Cut(name, []byte{0})
 	return string(bytes.TrimRight(name, " \t"))
 }
 

@@ -31,8 +31,9 @@ const (
 	// missingFor is how long an object that is gone is looked for.
 	missingFor = time.Hour
 	// busyWait is after how long a mailbox that another delivery occupies is
-	// tried again.
-	busyWait = 500 * time.Millisecond
+	// tried again, busyTries how often with the message in memory.
+	busyWait  = 500 * time.Millisecond
+	busyTries = 60
 )
 
 // retryWait is the wait after so many failed attempts, at least one.

@@ -38,6 +38,9 @@ func (c *Courier) route(item *spool.Item) *route {
 	return r
 }
 
+// Mailbox returns the first mailbox that an envelope address leads to now.
+func (c *Courier) Mailbox(address string) string { return c.rules.Load().Map(address)[0] }
+
 // add leads an envelope address to its mailboxes. One that cannot be expressed
 // becomes a stop of its own, where it is held.
 func (r *route) add(address string) {
@@ -46,11 +49,19 @@ func (r *route) add(address string) {
 		r.leads[address] = []string{address}
 		return
 	}
-	for _, mailbox := range r.courier.rules.Load().Map(address) {
+	for _, mailbox := range r.mailboxes(address) {
 		mailbox = r.fallback(mailbox)
 		r.leads[address] = append(r.leads[address], mailbox)
 		r.addMailbox(mailbox, address)
 	}
+}
+
+// mailboxes maps an address by the rules, unless a person named it as a mailbox.
+func (r *route) mailboxes(address string) []string {
+	if r.item.Direct {
+		return []string{address}
+	}
+	return r.courier.rules.Load().Map(address)
 }
 
 // fallback returns where mail for the mailbox goes: elsewhere once it has been

@@ -94,12 +94,12 @@ func parsePattern(pattern string) (rule, error) {
 func (r *Rules) Map(address string) []string {
 	address = strings.ToLower(address)
 	local, domain := split(address)
-	plain, detail, _ := strings.Cut(local, "+")
+	plain, detail, detailed := strings.Cut(local, "+")
 	for i := range r.rules {
 		switch rule := &r.rules[i]; {
 		case rule.matches(local, domain):
 			return unique(rule.targets)
-		case detail != "" && rule.matches(plain, domain):
+		case detailed && rule.matches(plain, domain):
 			return unique(withDetail(rule.targets, detail))
 		}
 	}
@@ -122,7 +122,7 @@ func withDetail(targets []string, detail string) []string {
 	carried := make([]string, len(targets))
 	for i, target := range targets {
 		local, domain := split(target)
-		if !strings.Contains(local, "+") {
+		if detail != "" && !strings.Contains(local, "+") {
 			local += "+" + detail
 		}
 		carried[i] = join(local, domain)

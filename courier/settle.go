@@ -42,6 +42,9 @@ func (c *Courier) conclude(item *spool.Item, r *route) *spool.Outcome {
 		return o
 	}
 	o.State = c.finished(item)
+	if r.object != nil && r.object.Own {
+		o.State = spool.Done // what was to be done with it has been done
+	}
 	if o.State == spool.Settling {
 		o.Wait = max(c.After.Delay-item.Noticed, 0)
 	}

@@ -34,11 +34,17 @@ func (c *Courier) tell(ctx context.Context, o *spool.Outcome, elapsed time.Durat
 func details(o *spool.Outcome, elapsed time.Duration) []slog.Attr {
 	var mailboxes []string
 	attempts := o.Attempts
+	for _, d := range o.Item.Deliveries {
+		if d.State == spool.Delivered {
+			mailboxes = append(mailboxes, d.Mailbox)
+		}
+	}
 	for _, d := range o.Deliveries {
 		mailboxes = append(mailboxes, d.Mailbox)
 		attempts = max(attempts, d.Attempts)
 	}
 	slices.Sort(mailboxes)
+	mailboxes = slices.Compact(mailboxes)
 	return []slog.Attr{slog.Any("recipients", mailboxes), slog.Int("attempts", attempts),
 		slog.Int64("bytes", o.Size), slog.Duration("elapsed", elapsed.Round(time.Microsecond))}
 }

@@ -94,10 +94,10 @@ func (s *Spool) insert(tx *tx, a *Arrival, state State) (int64, error) {
 		state = Held
 	}
 	var id int64
-	err := tx.row(`INSERT INTO item (message, source, kind, bucket, object, version, etag, size, receipt, sender, verdicts, received, lane, created, noticed, since, state, next, reason)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?14, ?15, ?14, ?16) ON CONFLICT (message) DO NOTHING RETURNING id`,
+	err := tx.row(`INSERT INTO item (message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, lane, created, noticed, since, state, next, reason)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?17, ?10, ?11, ?12, ?13, ?14, ?14, ?14, ?15, ?14, ?16) ON CONFLICT (message) DO NOTHING RETURNING id`,
 		a.ID, a.Source, a.Kind, a.Bucket, a.Key, a.Version, a.ETag, a.Size, a.Receipt, a.Sender, a.Verdicts, millis(a.Received),
-		lane(a.Recipients), now, string(state), a.Hold).Scan(&id)
+		s.lane(a.Recipients), now, string(state), a.Hold, a.Direct).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -124,7 +124,9 @@ func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 	var id int64
 	var receipt bool
 	var state State
-	if err := tx.row("SELECT id, receipt, state FROM item WHERE message = ?", a.ID).Scan(&id, &receipt, &state); err != nil {
+	var lost bool // it cannot be fetched from where it was said to lie
+	if err := tx.row(`SELECT id, receipt, state, bucket = '' OR (state = 'held' OR missing <> 0) AND (bucket, object, version) <> (?2, ?3, ?4)
+		FROM item WHERE message = ?1`, a.ID, a.Bucket, a.Key, a.Version).Scan(&id, &receipt, &state, &lost); err != nil {
 		return "", err
 	}
 	now := s.clock.now()
@@ -136,24 +138,35 @@ func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 		return "", err
 	}
 	if a.Receipt && !receipt {
-		if err := tx.exec("UPDATE item SET receipt = 1, sender = ?, verdicts = ?, received = ? WHERE id = ?",
+		if err := tx.exec("UPDATE item SET receipt = 1, direct = 0, sender = ?, verdicts = ?, received = ? WHERE id = ?",
 			a.Sender, a.Verdicts, millis(a.Received), id); err != nil {
 			return "", err
 		}
 	}
 	added, err := addRecipients(tx, id, a.Recipients)
-	if err != nil || added == 0 && (state != Queued || to == Queued) {
-		return Repeated, err
+	if err != nil {
+		return "", err
+	}
+	found := lost && a.Bucket != ""
+	if found {
+		if err := tx.exec("UPDATE item SET bucket = ?, object = ?, version = ?, etag = '', size = ? WHERE id = ?",
+			a.Bucket, a.Key, a.Version, a.Size, id); err != nil {
+			return "", err
+		}
+	}
+	waits := state == Pending || state == Held
+	if added == 0 && !(found && waits) && (state != Queued || to == Queued) {
+		return Repeated, nil
 	}
 	if to == Queued && (state == Pending || state == Held || state == Settling) {
 		to = Pending // the spool itself is responsible already
 	}
 	if err := tx.exec(`UPDATE item SET state = ?4, next = ?1, since = ?1, attempts = 0, missing = 0, generation = generation + 1,
 		lane = CASE lane WHEN '' THEN ?2 ELSE lane END WHERE id = ?3`,
-		now, lane(a.Recipients), id, string(to)); err != nil {
+		now, s.lane(a.Recipients), id, string(to)); err != nil {
 		return "", err
 	}
-	if added == 0 {
+	if added == 0 && !found {
 		return Repeated, nil
 	}
 	return Added, addContent(tx, id, a.Content)

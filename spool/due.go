@@ -8,8 +8,14 @@ import (
 	"time"
 )
 
-// lanesAtOnce bounds how many lanes one scan looks at; the next begins after them.
-const lanesAtOnce = 256
+const (
+	// page is how many due items a look reads in the order of their time.
+	page = 512
+	// lanesAtOnce bounds how many lanes a look goes through beyond that page.
+	lanesAtOnce = 256
+	// settlers is how many of the items handed out may be ones that only settle.
+	settlers = 8
+)
 
 // Due hands out items whose time has come, at most room of them and at most
 // perLane that wait for the same mailbox, those handed out before included.
@@ -18,21 +24,10 @@ const lanesAtOnce = 256
 func (s *Spool) Due(ctx context.Context, room, perLane int) ([]*Item, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var ids []int64
-	ends := 1
-	if s.cursor != "" {
-		ends = 2 // the lanes before the cursor want their turn too
-	}
-	for ends > 0 && len(ids) < room {
-		found, end, err := s.scan(ctx, perLane)
-		if err != nil {
-			s.unclaim(ids)
-			return nil, err
-		}
-		if end {
-			ends--
-		}
-		ids = append(ids, s.claim(found, room-len(ids), perLane)...)
+	ids, err := s.choose(ctx, room, perLane)
+	if err != nil {
+		s.unclaim(ids)
+		return nil, err
 	}
 	items, err := s.load(ctx, ids)
 	if err != nil {
@@ -40,6 +35,33 @@ func (s *Spool) Due(ctx context.Context, room, perLane int) ([]*Item, error) {
 		return nil, err
 	}
 	return s.stillDue(ids, items), nil
+}
+
+// choose claims items: some to settle, then the oldest, and where more are due
+// than a page holds, a quarter of the room goes to lanes in turn, so that a long
+// queue for a few mailboxes does not hide the others.
+func (s *Spool) choose(ctx context.Context, room, perLane int) (ids []int64, err error) {
+	found, err := s.candidates(ctx, nil, "SELECT id, ?1 FROM item WHERE state = 'settling' AND next <= ?2 ORDER BY next LIMIT ?3",
+		settlingLane, s.clock.now(), 2*settlers)
+	if err != nil {
+		return nil, err
+	}
+	ids = s.claim(found, min(room, settlers), settlers)
+	found, err = s.candidates(ctx, nil, "SELECT id, lane FROM item WHERE state = 'pending' AND next <= ? ORDER BY next LIMIT ?",
+		s.clock.now(), page)
+	if err != nil {
+		return ids, err
+	}
+	share := room - len(ids)
+	if len(found) == page {
+		share -= share / 4
+	}
+	ids = append(ids, s.claim(found, share, perLane)...)
+	if len(found) < page || len(ids) == room {
+		return ids, nil
+	}
+	found, err = s.hop(ctx, perLane)
+	return append(ids, s.claim(found, room-len(ids), perLane)...), err
 }
 
 // stillDue leaves out, and gives back, what a person has dropped or held up
@@ -62,73 +84,81 @@ type candidate struct {
 	lane string
 }
 
-// scan finds due items of the next lanes in turn. end says that the last lane
-// was among them; the scan after that begins with the first again.
-func (s *Spool) scan(ctx context.Context, perLane int) (found []candidate, end bool, err error) {
-	lanes, err := s.nextLanes(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	now := s.clock.now()
-	// Those handed out already are still due and may come first: read past them.
-	for _, lane := range lanes {
-		found, err = s.candidates(ctx, found, lane,
-			"SELECT id FROM item WHERE state = 'pending' AND lane = ? AND next <= ? ORDER BY next LIMIT ?", lane, now, 2*perLane)
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	if end = len(lanes) < lanesAtOnce; end {
-		found, err = s.candidates(ctx, found, settlingLane,
-			"SELECT id FROM item WHERE state = 'settling' AND next <= ? ORDER BY next LIMIT ?", now, 2*perLane)
-		s.cursor = ""
-	} else {
-		s.cursor = lanes[len(lanes)-1]
-	}
-	return found, end, err
-}
-
 // settlingLane is the lane of items that wait for no mailbox any more. It
 // cannot be an address.
 const settlingLane = "\x00"
 
-func (s *Spool) candidates(ctx context.Context, found []candidate, lane, query string, args ...any) ([]candidate, error) {
+func (s *Spool) candidates(ctx context.Context, found []candidate, query string, args ...any) ([]candidate, error) {
 	err := s.each(ctx, func(rows *sql.Rows) error {
-		c := candidate{lane: lane}
-		err := rows.Scan(&c.id)
+		var c candidate
+		err := rows.Scan(&c.id, &c.lane)
 		found = append(found, c)
 		return err
 	}, query, args...)
 	return found, err
 }
 
+// hop finds due items of the lanes after those of the last time.
+func (s *Spool) hop(ctx context.Context, perLane int) (found []candidate, err error) {
+	lanes, err := s.nextLanes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := s.clock.now()
+	for _, lane := range lanes {
+		// Those handed out already are still due and may come first: read past them.
+		found, err = s.candidates(ctx, found, "SELECT id, lane FROM item WHERE state = 'pending' AND lane = ? AND next <= ? ORDER BY next LIMIT ?",
+			lane, now, 2*perLane)
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.cursor = ""
+	if len(lanes) == lanesAtOnce {
+		s.cursor = lanes[len(lanes)-1]
+	}
+	return found, nil
+}
+
 // nextLanes jumps through the index from lane to lane, so that a long queue for
 // one mailbox costs nothing.
 func (s *Spool) nextLanes(ctx context.Context) (lanes []string, err error) {
+	first := "lane > ?1"
+	if s.cursor == "" {
+		first = "lane >= ?1" // the lane without a name is one too
+	}
 	err = s.each(ctx, func(rows *sql.Rows) error {
 		var lane string
 		err := rows.Scan(&lane)
 		lanes = append(lanes, lane)
 		return err
 	}, `WITH RECURSIVE l (lane) AS (
-		SELECT min(lane) FROM item WHERE state = 'pending' AND (lane > ?1 OR ?1 = '')
+		SELECT min(lane) FROM item WHERE state = 'pending' AND `+first+`
 		UNION ALL
 		SELECT (SELECT min(lane) FROM item WHERE state = 'pending' AND lane > l.lane) FROM l WHERE l.lane IS NOT NULL
 		) SELECT lane FROM l WHERE lane IS NOT NULL LIMIT ?2`, s.cursor, lanesAtOnce)
 	return lanes, err
 }
 
+// claim takes candidates for the caller, from the lanes in turn.
 func (s *Spool) claim(found []candidate, room, perLane int) (ids []int64) {
-	for _, c := range found {
-		if len(ids) == room {
-			break
+	for round := 0; len(found) > 0 && len(ids) < room; round++ {
+		seen := map[string]bool{}
+		var later []candidate
+		for _, c := range found {
+			_, taken := s.active[c.id]
+			switch {
+			case taken || s.lanes[c.lane] >= perLane:
+			case seen[c.lane] || len(ids) == room:
+				later = append(later, c)
+			default:
+				seen[c.lane] = true
+				s.active[c.id] = c.lane
+				s.lanes[c.lane]++
+				ids = append(ids, c.id)
+			}
 		}
-		if _, taken := s.active[c.id]; taken || s.lanes[c.lane] >= perLane {
-			continue
-		}
-		s.active[c.id] = c.lane
-		s.lanes[c.lane]++
-		ids = append(ids, c.id)
+		found = later
 	}
 	return ids
 }
@@ -136,8 +166,12 @@ func (s *Spool) claim(found []candidate, room, perLane int) (ids []int64) {
 // Release gives an item back.
 func (s *Spool) Release(number int64) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	leased := s.active[number] == leasedLane
 	s.unclaim([]int64{number})
+	s.mu.Unlock()
+	if leased {
+		s.signal() // it may have become the spool's own meanwhile
+	}
 }
 
 func (s *Spool) unclaim(ids []int64) {
@@ -153,15 +187,16 @@ func (s *Spool) unclaim(ids []int64) {
 	}
 }
 
-// Active is how many items are handed out.
+// Active is how many items Due has handed out.
 func (s *Spool) Active() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.active)
+	return len(s.active) - s.lanes[leasedLane]
 }
 
 // Next is how long it takes until an item becomes due that is not yet, and
-// false when none waits.
+// false when none waits. What becomes due meanwhile is missed unless Due is
+// asked after it.
 func (s *Spool) Next(ctx context.Context) (time.Duration, bool, error) {
 	now := s.clock.now()
 	var next int64

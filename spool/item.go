@@ -29,11 +29,15 @@ const (
 	HeldBack  DeliveryState = "held"      // set aside for a person
 )
 
+// SourceBackfill is the Source of what a person asked for: there, objects that
+// homing wrote itself are wanted too.
+const SourceBackfill = "backfill"
+
 // Message is what a notice says of one message. Everything in it comes from
 // outside; only the signature of the notification has been verified.
 type Message struct {
 	ID       string // identity: SES's message id, or where the object lies
-	Source   string // what told us: webhook, ...
+	Source   string // what told us: webhook, ..., or SourceBackfill
 	Kind     string // the notice's kind
 	Bucket   string // with Key: the object; empty for inline content
 	Key      string
@@ -41,6 +45,7 @@ type Message struct {
 	ETag     string    // of the object that was delivered; empty: not read yet
 	Size     int64     // bytes; 0: not known
 	Receipt  bool      // SES gave sender and recipients
+	Direct   bool      // a person named the mailboxes: the recipients are these, and no rule maps them
 	Sender   string    // empty: the null sender
 	Verdicts string    // SES's verdicts as one header value, empty without a receipt
 	Received time.Time // by SES's clock; zero: not known
@@ -75,7 +80,8 @@ type Item struct {
 	Wait       time.Duration // until it is tried again; negative: it is due
 	Missing    time.Duration // how long the object is known to be gone; 0: it is not
 	Reason     string        // what the last try failed with
-	Inline     bool          // the message came inside its notification
+	Inline     bool          // the message came inside its notification; Size is known
+	Lane       string        // names the mailbox whose turn it waits for
 	Recipients []Recipient
 	Deliveries []Delivery
 }
@@ -90,23 +96,15 @@ func (it *Item) Delivery(mailbox string) (Delivery, bool) {
 	return Delivery{}, false
 }
 
-// Lane names the queue in which the item waits.
-func (it *Item) Lane() string {
-	addresses := make([]string, 0, 1)
-	for _, r := range it.Recipients[:min(len(it.Recipients), 1)] {
-		addresses = append(addresses, r.Address)
-	}
-	return lane(addresses)
-}
-
-// lane names the queue in which an item waits: its first recipient's address
+// lane names the queue in which an item waits: its first recipient's mailbox
 // without +detail. Items of one lane are handed out a few at a time, so that one
-// slow mailbox does not hold up the others.
-func lane(recipients []string) string {
+// slow mailbox does not hold up the others. An item of which nobody has said
+// whom it is for waits in the lane without a name.
+func (s *Spool) lane(recipients []string) string {
 	if len(recipients) == 0 {
 		return ""
 	}
-	address := strings.ToLower(recipients[0])
+	address := strings.ToLower(s.opts.Mailbox(recipients[0]))
 	local, domain, _ := strings.Cut(address, "@")
 	local, _, _ = strings.Cut(local, "+")
 	return local + "@" + domain

@@ -37,10 +37,13 @@ func (s *Spool) loadRows(ctx context.Context, items map[int64]*Item, ids string)
 	now := s.clock.now()
 	return s.each(ctx, func(rows *sql.Rows) error {
 		it := &Item{}
-		var received, created, noticed, since, next, missing int64
-		err := rows.Scan(&it.Number, &it.ID, &it.Source, &it.Kind, &it.Bucket, &it.Key, &it.Version, &it.ETag, &it.Size, &it.Receipt,
+		var received, created, noticed, since, next, missing, inline int64
+		err := rows.Scan(&it.Number, &it.ID, &it.Source, &it.Kind, &it.Bucket, &it.Key, &it.Version, &it.ETag, &it.Size, &it.Receipt, &it.Direct,
 			&it.Sender, &it.Verdicts, &received, &created, &noticed, &since, &it.Generation, &it.State, &next, &it.Attempts, &missing,
-			&it.Reason, &it.Inline)
+			&it.Reason, &it.Lane, &inline)
+		if it.Inline = inline >= 0; it.Inline {
+			it.Size = inline
+		}
 		if received != 0 {
 			it.Received = time.UnixMilli(received)
 		}
@@ -50,8 +53,9 @@ func (s *Spool) loadRows(ctx context.Context, items map[int64]*Item, ids string)
 		}
 		items[it.Number] = it
 		return err
-	}, `SELECT id, message, source, kind, bucket, object, version, etag, size, receipt, sender, verdicts, received, created, noticed, since,
-		generation, state, next, attempts, missing, reason, EXISTS (SELECT 1 FROM content WHERE content.item = item.id)
+	}, `SELECT id, message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, created, noticed, since,
+		generation, state, next, attempts, missing, reason, lane,
+		coalesce((SELECT length(octets) FROM content WHERE content.item = item.id), -1)
 		FROM item WHERE id IN (SELECT value FROM json_each(?))`, ids)
 }
 

@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// ErrRunning is wrapped by Open's error when another homing works the spool.
+var ErrRunning = errors.New("another homing is running on it; give each its own HOMING_STATE_DIR")
+
 // lockDir makes sure that one daemon at a time works a spool: claims on items
 // are kept in memory, so a second one would deliver everything twice.
 func lockDir(dir string) (*os.File, error) {
@@ -17,7 +20,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errors.New("another homing is running on it; give each its own HOMING_STATE_DIR")
+		err = ErrRunning
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("state directory %s: %w", dir, err), f.Close())

@@ -2,6 +2,8 @@ package spool
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -29,10 +31,22 @@ type Outcome struct {
 // they left it. It is still the caller's until [Spool.Release].
 func (s *Spool) Record(ctx context.Context, o *Outcome) error {
 	err := s.writer.do(ctx, func(tx *tx) error {
-		if err := s.recordDeliveries(tx, o.Item.Number, o.Deliveries); err != nil {
+		var generation int64
+		err := tx.row("SELECT generation FROM item WHERE id = ?", o.Item.Number).Scan(&generation)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil // forgotten meanwhile
+		}
+		if err != nil {
 			return err
 		}
-		if err := recordRecipients(tx, o); err != nil {
+		changed := generation != o.Item.Generation
+		if err := s.recordDeliveries(tx, o.Item.Number, o.Deliveries, changed); err != nil {
+			return err
+		}
+		if err := s.recordRecipients(tx, o); err != nil {
+			return err
+		}
+		if err := recordMove(tx, o); err != nil || changed {
 			return err
 		}
 		return s.recordItem(tx, o)
@@ -50,12 +64,18 @@ func (s *Spool) Record(ctx context.Context, o *Outcome) error {
 // RecordDelivery commits one delivery at once, while others of the item go on:
 // the less lies between Dovecot's reply and the ledger, the rarer a repetition.
 func (s *Spool) RecordDelivery(ctx context.Context, number int64, d Delivery) error {
-	return s.writer.do(ctx, func(tx *tx) error { return s.recordDeliveries(tx, number, []Delivery{d}) })
+	return s.writer.do(ctx, func(tx *tx) error { return s.recordDeliveries(tx, number, []Delivery{d}, false) })
 }
 
-func (s *Spool) recordDeliveries(tx *tx, number int64, deliveries []Delivery) error {
+// recordDeliveries writes the ledger's lines. Where somebody has changed the
+// item meanwhile only what was delivered counts: a person's word to try again
+// is not undone by a refusal from before.
+func (s *Spool) recordDeliveries(tx *tx, number int64, deliveries []Delivery, changed bool) error {
 	now := s.clock.now()
 	for _, d := range deliveries {
+		if changed && d.State != Delivered {
+			continue
+		}
 		// A line that says delivered is never taken back.
 		err := tx.exec(`INSERT INTO delivery (item, mailbox, state, attempts, refusals, next, reply) SELECT id, ?2, ?3, ?4, ?5, ?6, ?7 FROM item WHERE id = ?1
 			ON CONFLICT DO UPDATE SET state = excluded.state, attempts = excluded.attempts, refusals = excluded.refusals,
@@ -71,7 +91,7 @@ func (s *Spool) recordDeliveries(tx *tx, number int64, deliveries []Delivery) er
 	return nil
 }
 
-func recordRecipients(tx *tx, o *Outcome) error {
+func (s *Spool) recordRecipients(tx *tx, o *Outcome) error {
 	if _, err := addRecipients(tx, o.Item.Number, o.Found); err != nil {
 		return err
 	}
@@ -83,7 +103,15 @@ func recordRecipients(tx *tx, o *Outcome) error {
 	if len(o.Found) == 0 {
 		return nil
 	}
-	return tx.exec("UPDATE item SET sender = ? WHERE id = ? AND receipt = 0", o.Sender, o.Item.Number)
+	return tx.exec("UPDATE item SET sender = ?, lane = ? WHERE id = ? AND receipt = 0", o.Sender, s.lane(o.Found), o.Item.Number)
+}
+
+// recordMove notes where the object lies now, whatever else has changed.
+func recordMove(tx *tx, o *Outcome) error {
+	if o.Key == "" {
+		return nil
+	}
+	return tx.exec("UPDATE item SET object = ?, version = '', etag = '' WHERE id = ?", o.Key, o.Item.Number)
 }
 
 func (s *Spool) recordItem(tx *tx, o *Outcome) error {
@@ -92,15 +120,14 @@ func (s *Spool) recordItem(tx *tx, o *Outcome) error {
 	if o.State == Pending || o.State == Settling {
 		next += o.Wait.Milliseconds()
 	}
-	changed, err := tx.count(`UPDATE item SET state = ?3, next = ?4, attempts = ?5, reason = ?6,
-		missing = CASE WHEN ?7 = 0 THEN 0 WHEN missing = 0 THEN ?8 ELSE missing END,
-		object = CASE ?9 WHEN '' THEN object ELSE ?9 END,
-		version = CASE WHEN ?9 <> '' THEN '' WHEN ?10 <> '' THEN ?10 ELSE version END,
-		etag = CASE WHEN ?9 <> '' THEN '' WHEN ?11 <> '' THEN ?11 ELSE etag END,
-		size = CASE ?12 WHEN 0 THEN size ELSE ?12 END
-		WHERE id = ?1 AND generation = ?2`,
-		o.Item.Number, o.Item.Generation, string(o.State), next, o.Attempts, o.Reason, o.Missing, now, o.Key, o.Version, o.ETag, o.Size)
-	if err != nil || changed == 0 || o.State != Done || !o.Item.Inline {
+	err := tx.exec(`UPDATE item SET state = ?2, next = ?3, attempts = ?4, reason = ?5,
+		missing = CASE WHEN ?6 = 0 THEN 0 WHEN missing = 0 THEN ?7 ELSE missing END,
+		version = CASE ?8 WHEN '' THEN version ELSE ?8 END,
+		etag = CASE ?9 WHEN '' THEN etag ELSE ?9 END,
+		size = CASE ?10 WHEN 0 THEN size ELSE ?10 END
+		WHERE id = ?1`,
+		o.Item.Number, string(o.State), next, o.Attempts, o.Reason, o.Missing, now, o.Version, o.ETag, o.Size)
+	if err != nil || o.State != Done || !o.Item.Inline {
 		return err
 	}
 	return tx.exec("DELETE FROM content WHERE item = ?", o.Item.Number)

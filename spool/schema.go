@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 )
 
 // applicationID marks the file as homing's ("home"), so that another program's
@@ -18,7 +19,7 @@ const applicationID = 0x686f6d65
 // edited: add the next.
 var migrations = []string{`
 CREATE TABLE meta (
-  name  TEXT PRIMARY KEY,
+  name  TEXT PRIMARY KEY,                     -- clock, wall: see clock.go; made: Unix ms
   value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -34,6 +35,7 @@ CREATE TABLE item (
   etag       TEXT NOT NULL,                   -- of the object that was delivered
   size       INTEGER NOT NULL,                -- bytes, 0: unknown
   receipt    INTEGER NOT NULL,                -- 1: SES gave the envelope
+  direct     INTEGER NOT NULL,                -- 1: a person named the mailboxes
   sender     TEXT NOT NULL,
   verdicts   TEXT NOT NULL,
   received   INTEGER NOT NULL,                -- 0: unknown
@@ -48,7 +50,7 @@ CREATE TABLE item (
   missing    INTEGER NOT NULL DEFAULT 0,      -- since when the object is gone, 0: it is not
   reason     TEXT NOT NULL DEFAULT ''         -- what the last try failed with
 ) STRICT;
-CREATE INDEX item_by_time ON item (state, next, created);
+CREATE INDEX item_by_time ON item (state, next, lane, created);
 CREATE INDEX item_by_lane ON item (state, lane, next);
 
 CREATE TABLE content (                        -- messages that came inside their notification
@@ -85,8 +87,12 @@ func openDatabase(ctx context.Context, path string, guest bool) (*sql.DB, error)
 	if err := checkFile(path, guest); err != nil {
 		return nil, err
 	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
 	query := url.Values{
-		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)"},
+		"_pragma": {"busy_timeout(10000)", "synchronous(FULL)", "journal_size_limit(67108864)"},
 		"_txlock": {"immediate"},
 	}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
@@ -133,6 +139,10 @@ func migrate(ctx context.Context, db *sql.DB, guest bool) error {
 	}
 	if version > len(migrations) {
 		return fmt.Errorf("written by a newer homing (schema %d, this one knows %d); install that version again, or restore an older state directory", version, len(migrations))
+	}
+	// Only now that the file is known to be ours: the mode is kept in it.
+	if _, err := db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
+		return fmt.Errorf("write-ahead log: %w", err)
 	}
 	for ; version < len(migrations); version++ {
 		if err := step(ctx, db, version); err != nil {

@@ -45,6 +45,9 @@ type Options struct {
 	Guest bool
 	// Now may be nil: time.Now. Its monotonic reading drives the spool's clock.
 	Now func() time.Time
+	// Mailbox may be nil: the mailbox that an envelope address most likely leads
+	// to, the address itself. It only decides whose turn an item waits for.
+	Mailbox func(address string) string
 	// Free may be nil: the free bytes of the disk that holds a directory.
 	Free func(dir string) (int64, error)
 }
@@ -61,6 +64,9 @@ func (o *Options) fill() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Mailbox == nil {
+		o.Mailbox = func(address string) string { return address }
 	}
 	if o.Free == nil {
 		o.Free = freeBytes
@@ -81,6 +87,7 @@ type Spool struct {
 	lock   *os.File // nil for a guest
 	clock  *clock
 	writer *writer
+	made   time.Time // zero for a guest
 
 	changed chan struct{} // capacity 1: something may be due
 	open    atomic.Int64  // unfinished items, as last counted plus accepted since
@@ -141,7 +148,10 @@ func (s *Spool) connect(ctx context.Context, path string) error {
 	if err := s.count(ctx); err != nil {
 		return err
 	}
-	return s.keepClock(ctx) // what cannot be written to is found now
+	if err := s.keepClock(ctx); err != nil { // what cannot be written to is found now
+		return err
+	}
+	return s.keepMade(ctx)
 }
 
 // release closes what is open, for Close and for an Open that failed.

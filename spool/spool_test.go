@@ -234,7 +234,7 @@ func TestLanesShareTheRoom(t *testing.T) {
 	}
 	lanes := map[string]int{}
 	for _, it := range items {
-		lanes[it.Lane()]++
+		lanes[it.Lane]++
 	}
 	if diff := cmp.Diff(map[string]int{"busy@example.org": 4, "other@example.org": 1}, lanes); diff != "" {
 		t.Error(diff)

@@ -245,6 +245,40 @@ func TestConfirmationIsLeftToAPerson(t *testing.T) {
 	}
 }
 
+// Bodies that do not end hold no more memory than they may; others are asked to
+// come back.
+func TestBodiesWithoutEndAreBounded(t *testing.T) {
+	r := newRig(t, nil)
+	handler := New(r.config)
+	var stalled sync.WaitGroup
+	var ends []*io.PipeWriter
+	for range maxReading / maxBody {
+		body, end := io.Pipe()
+		ends = append(ends, end)
+		stalled.Go(func() {
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "POST", "/sns", body))
+		})
+		if _, err := end.Write([]byte("{")); err != nil { // it is being read
+			t.Fatal(err)
+		}
+	}
+	w := httptest.NewRecorder()
+	body := r.sns.Notification(r.topic, nil, "x", "2")
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/sns", strings.NewReader(string(body))))
+	if w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("one more: %d", w.Code)
+	}
+	for _, end := range ends {
+		end.Close()
+	}
+	stalled.Wait()
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/sns", strings.NewReader(string(body))))
+	if w.Code != 200 {
+		t.Errorf("afterwards: %d %s", w.Code, w.Body)
+	}
+}
+
 // A sender that hangs up does not undo what it has sent whole.
 func TestSenderThatHangsUp(t *testing.T) {
 	r := newRig(t, nil)

@@ -61,7 +61,10 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 			err = errors.Join(err, a.close())
 		}
 	}()
-	a.spool, err = spool.Open(ctx, spool.Options{Dir: string(cfg.StateDir), History: cfg.History, Log: log, Free: with.free})
+	a.spool, err = spool.Open(ctx, spool.Options{
+		Dir: string(cfg.StateDir), History: cfg.History, Log: log, Free: with.free,
+		Mailbox: func(address string) string { return a.courier.Mailbox(address) }, // not before run
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -93,18 +96,22 @@ func (a *app) destination() (exit, error) {
 		}
 		return boxes, boxes.Prepare()
 	}
+	c := lmtpConfig(to)
+	c.Connections, c.Observer = int(a.cfg.LMTPConnections), connections{a.metrics}
+	return lmtp.New(c), nil
+}
+
+// lmtpConfig is where a server is and how to speak to it.
+func lmtpConfig(to destination) lmtp.Config {
 	name, err := os.Hostname()
 	if err != nil {
 		name = "homing"
 	}
-	c := lmtp.Config{
-		Network: to.network, Address: to.address, Connections: int(a.cfg.LMTPConnections),
-		Name: name, Observer: connections{a.metrics},
-	}
+	c := lmtp.Config{Network: to.network, Address: to.address, Name: name}
 	if to.tls {
 		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	return lmtp.New(c), nil
+	return c
 }
 
 // listen opens the listeners that are configured.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -60,6 +61,14 @@ func (c *Config) warnings() []string {
 	var found []string
 	if c.History < repeats {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
+	}
+	if c.AfterDelivery.action == "move" {
+		for _, p := range c.Buckets {
+			if !slices.ContainsFunc(c.Buckets, func(q place) bool { return q.bucket == p.bucket && strings.HasPrefix(c.AfterDelivery.prefix, q.prefix) }) {
+				found = append(found, fmt.Sprintf("HOMING_AFTER_DELIVERY moves objects of %s to %s, which HOMING_BUCKETS does not cover: recipients that are named later cannot be served from there",
+					p.bucket, quote(c.AfterDelivery.prefix)))
+			}
+		}
 	}
 	return found
 }

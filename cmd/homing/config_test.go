@@ -234,6 +234,8 @@ func TestWarnings(t *testing.T) {
 		want    []string
 	}{
 		{[]string{"HOMING_HISTORY=13d"}, []string{"HOMING_HISTORY is shorter than 14 days"}},
+		{[]string{"HOMING_BUCKETS=mail/in/", "HOMING_AFTER_DELIVERY=move:old/"}, []string{"HOMING_AFTER_DELIVERY moves objects of mail to"}},
+		{[]string{"HOMING_BUCKETS=mail/in/,mail/old", "HOMING_AFTER_DELIVERY=move:old/"}, nil},
 		{[]string{"HOMING_HISTORY=14d", "HOMING_RETRY_FOR=14d", "HOMING_AFTER_DELIVERY_DELAY=15d"}, nil},
 	} {
 		cfg, err := loadConfig(enough(test.environ...))
