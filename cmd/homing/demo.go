@@ -204,8 +204,11 @@ func (d *demo) deceive(ctx context.Context) error {
 		return err
 	}
 	item, err := d.app.spool.Find(ctx, demoID(0))
-	if err != nil || item.State != spool.Done {
-		return fmt.Errorf("the repetition was not recognised: %+v, %w", item, err)
+	if err != nil {
+		return err
+	}
+	if item.State != spool.Done {
+		return fmt.Errorf("the repetition was not recognised: the item is %s", item.State)
 	}
 	d.say("homing", "found it in the ledger: nothing is delivered twice")
 	forged := bytes.Replace(genuine, []byte(d.to), []byte("eve@example.net"), 1)
