@@ -33,7 +33,7 @@ func (e *ReplyError) ReplyCode() int { return e.Code }
 // Busy reports whether the mailbox is only being delivered to by somebody else
 // (Dovecot's lmtp_user_concurrency_limit): not a failure, try again in a moment.
 func (e *ReplyError) Busy() bool {
-	return e.Code == 451 && e.Enhanced == "4.3.0" && strings.HasPrefix(e.Text, "Too many concurrent deliveries")
+	return e.Code == 451 && e.Enhanced == "4.3.0" && strings.Contains(e.Text, "Too many concurrent deliveries")
 }
 
 // AwayError says that there is no LMTP server to talk to. It belongs to the

@@ -121,9 +121,9 @@ func New(config Config) *Client {
 //
 // The errors are *ReplyError (the server refused), *UnknownError (sent, but the
 // reply was lost), *AwayError (nobody to talk to), *AddressError (nothing was
-// sent), an error of ctx (joined with *UnknownError where the message may have
-// been delivered), or a lost connection. All but *AddressError and a 5yz
-// *ReplyError may succeed when tried again.
+// sent), the error of ctx (within *UnknownError where the message may have been
+// delivered), or a lost connection. All but *AddressError and a 5yz *ReplyError
+// may succeed when tried again.
 func (c *Client) Deliver(ctx context.Context, sender, mailbox string, octets [][]byte) error {
 	if err := checkEnvelope(sender, mailbox); err != nil {
 		return err

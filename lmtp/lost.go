@@ -54,17 +54,19 @@ func (c *Client) remove(k *conn) {
 }
 
 // settle decides about all that was in flight and returns what may be sent again
-// at once. The server works in order, so only the first can be to blame.
+// at once. The server works in order, so only the first can be to blame. (A
+// server that lives on may still work through some of the rest, after a cut of
+// ours: that it then has them twice is what X-Homing-Id is for.)
 func (k *conn) settle() (again []*transaction) {
 	for i, t := range k.inFlight {
 		switch gone := t.ctx.Err(); {
 		case t.refusal != nil:
 			t.finish(t.refusal)
 		case gone != nil && t.sent:
-			t.finish(errors.Join(gone, &UnknownError{Err: k.lost}))
+			t.finish(&UnknownError{Err: gone})
 		case gone != nil:
 			t.finish(gone)
-		case i == 0 && !k.blameless(t):
+		case k.client.closed, i == 0 && !k.blameless(t):
 			t.finish(k.blame(t))
 		default:
 			again = append(again, t)
@@ -80,7 +82,7 @@ func (k *conn) settle() (again []*transaction) {
 // connection, or a second one, is not sent a third time.
 func (k *conn) blameless(t *transaction) bool {
 	switch {
-	case k.client.closed || t.step > stepRcpt:
+	case t.step > stepRcpt:
 		return false
 	case k.severed:
 		return true

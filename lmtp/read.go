@@ -80,19 +80,23 @@ func (k *conn) answer(t *transaction, r reply) error {
 }
 
 // conclude hands out the verdict, but not before the writer has let go of the
-// octets: a refusal may come while they are still being written.
+// octets: a refusal may come while they are still being written. Client.mu is
+// held, except while waiting.
 func (k *conn) conclude(t *transaction, r reply) error {
 	for !t.sent && !k.over {
 		k.client.mu.Unlock()
 		<-k.more
 		k.client.mu.Lock()
 	}
-	stray := t.refusal != nil && r.code < 400
+	contradicts := t.refusal != nil && r.code < 400
 	k.finish(t, t.outcome())
-	if stray {
-		// The octets of a refused transaction were taken, by whatever stands in
-		// the server's envelope now. Nothing sent after them can be trusted.
+	switch {
+	case contradicts:
+		// Whoever got these octets, it was not the recipient that was refused.
 		return fmt.Errorf("%w: octets were taken without a recipient", errMalformed)
+	case len(k.inFlight) == 0 && k.replies.r.Buffered() > 0:
+		// Taken for an answer, it would shift all that follow.
+		return fmt.Errorf("%w: it came unasked", errMalformed)
 	}
 	return nil
 }

@@ -178,18 +178,19 @@ func (c *Client) dialled(d *dial, k *conn, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.dials, d)
+	defer c.observe()
 	switch {
-	case err == nil && c.closed:
-		k.wire.cut()
-	case err == nil:
-		c.conns[k] = struct{}{}
-	case c.ready() == 0 && len(c.dials) == 0:
+	case err != nil && c.ready() == 0 && len(c.dials) == 0:
 		c.failWaiting(err)
-	default:
+	case err != nil:
 		c.holdOff()
+	case c.closed:
+		k.wire.cut()
+	default:
+		c.conns[k] = struct{}{}
+		return true
 	}
-	c.observe()
-	return err == nil && !c.closed
+	return false
 }
 
 // failWaiting ends all that wait: there is nobody to deliver to.
@@ -203,6 +204,9 @@ func (c *Client) failWaiting(err error) {
 
 // holdOff puts further connections off for a while.
 func (c *Client) holdOff() {
+	if c.closed {
+		return
+	}
 	c.backoff = time.Now().Add(redialAfter)
 	if c.retry == nil {
 		c.retry = time.AfterFunc(redialAfter, c.redial)

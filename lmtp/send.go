@@ -23,6 +23,7 @@ func (k *conn) add(t *transaction) {
 // transact sends a group: in one write, except that the octets of the last
 // transaction may have to wait.
 func (k *conn) transact(group []*transaction) error {
+	defer clear(group) // a connection at rest must not hold on to messages
 	if !k.ours {
 		return k.transactData(group[0])
 	}
@@ -69,6 +70,7 @@ func (k *conn) pack(text []byte) {
 // out: of the others, the server cannot have had the last.
 func (k *conn) flush(group []*transaction) error {
 	n, err := k.wire.send(k.vector)
+	clear(k.vector)
 	k.text, k.vector, k.packed = k.text[:0], k.vector[:0], 0
 
 	k.client.mu.Lock()

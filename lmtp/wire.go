@@ -40,9 +40,10 @@ type wire struct {
 	capped bool
 	heard  int
 
-	mu      sync.Mutex
-	readFor time.Duration
-	wrote   time.Time // when a write was last begun or ended
+	mu       sync.Mutex
+	readFor  time.Duration
+	draining bool
+	wrote    time.Time // when a write was last begun or ended
 }
 
 // newWire wraps raw, or the TLS connection over it if that is not nil.
@@ -59,14 +60,16 @@ func newWire(raw net.Conn, secure *tls.Conn, limits Timeouts) *wire {
 func (w *wire) within(limit time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.readFor = limit
+	if !w.draining {
+		w.readFor = limit
+	}
 }
 
-// drain shortens the limit, also for a read that is already waiting.
+// drain makes the limit short for good, also for a read that is already waiting.
 func (w *wire) drain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.readFor = drainTime
+	w.readFor, w.draining = drainTime, true
 	w.raw.SetReadDeadline(time.Now().Add(drainTime))
 }
 
@@ -126,7 +129,7 @@ func (w *wire) Write(p []byte) (int, error) {
 			return total, err
 		}
 		n, err := w.Conn.Write(p[:min(len(p), maxWrite)])
-		w.armWrite() // for the time of it: reads count from here
+		w.writeEnded()
 		w.written += int64(n)
 		total += n
 		if p = p[n:]; err != nil || len(p) == 0 {
@@ -141,6 +144,13 @@ func (w *wire) armWrite() error {
 	defer w.mu.Unlock()
 	w.wrote = time.Now()
 	return w.Conn.SetWriteDeadline(w.wrote.Add(w.writeFor))
+}
+
+// writeEnded lets reads count from here.
+func (w *wire) writeEnded() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrote = time.Now()
 }
 
 // send writes buffers with as few system calls as possible and returns how many
@@ -191,7 +201,7 @@ func (w *wire) writePiece(buffers net.Buffers) error {
 	}
 	w.piece = buffers
 	n, err := w.piece.WriteTo(w.Conn)
-	w.armWrite()
+	w.writeEnded()
 	w.written += n
 	return err
 }

@@ -1,7 +1,7 @@
 // Package lmtpbench measures package lmtp against smtp-source, the load
 // generator of Postfix, on a real Dovecot 2.3:
 //
-//	go test -run '^$' -bench . -benchtime 15x -timeout 1h ./internal/lmtpbench
+//	go test -run '^$' -bench . -benchtime 15x -timeout 1h ./internal/lmtpbench [-args -scale 0.5]
 //
 // Each iteration is a pair of runs into fresh Maildirs, one tool after the
 // other, which goes first alternating; -benchtime 15x makes fifteen pairs. The

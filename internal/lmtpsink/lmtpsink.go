@@ -11,6 +11,7 @@ import (
 	"log"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -65,13 +66,17 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{config: config, listener: listener}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.server = s.newServer()
-	s.serving.Go(func() { s.server.Serve(listener) })
+	s.serving.Go(func() { s.server.Serve(watchedListener{listener}) })
 	return s, nil
 }
 
 func (s *Server) newServer() *smtp.Server {
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
-		return &session{sink: s}, nil
+	server := smtp.NewServer(smtp.BackendFunc(func(conn *smtp.Conn) (smtp.Session, error) {
+		watched, ok := conn.Conn().(*watchedConn)
+		if !ok {
+			return nil, errors.New("a connection of another listener")
+		}
+		return &session{sink: s, conn: watched}, nil
 	}))
 	server.LMTP = true
 	server.Domain = "localhost"
@@ -112,9 +117,36 @@ func (s *Server) begin() bool {
 	return true
 }
 
+// watchedListener and watchedConn know whether a client has gone. go-smtp v0.25.1
+// takes a connection that ends within the last chunk of BDAT for the end of the
+// message; half of it would be delivered.
+type watchedListener struct{ net.Listener }
+
+func (l watchedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &watchedConn{Conn: conn}, nil
+}
+
+type watchedConn struct {
+	net.Conn
+	gone atomic.Bool
+}
+
+func (c *watchedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.gone.Store(true)
+	}
+	return n, err
+}
+
 // session is one transaction after another.
 type session struct {
 	sink       *Server
+	conn       *watchedConn
 	sender     string
 	recipients []string
 }
@@ -145,6 +177,9 @@ func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 	var octets bytes.Buffer
 	if _, err := octets.ReadFrom(r); err != nil {
 		return err
+	}
+	if s.conn.gone.Load() {
+		return verdict(io.ErrUnexpectedEOF)
 	}
 	for _, recipient := range s.recipients {
 		status.SetStatus(recipient, verdict(s.sink.config.Deliver(s.sink.ctx, s.sender, recipient, octets.Bytes())))
