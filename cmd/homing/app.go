@@ -42,6 +42,7 @@ type app struct {
 	metrics *metrics.Metrics
 	spool   *spool.Spool
 	courier *courier.Courier
+	source  *source
 	out     exit
 	servers []*server
 }
@@ -71,16 +72,15 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	if a.out, err = a.destination(); err != nil {
 		return nil, err
 	}
-	from, err := newSource(ctx, cfg, with.s3, a.metrics)
-	if err != nil {
+	if a.source, err = newSource(ctx, cfg, with.s3, a.metrics); err != nil {
 		return nil, err
 	}
 	a.courier = courier.New(courier.Config{
-		Spool: a.spool, Source: from, Destination: a.out, Observer: observer{a.metrics}, Log: log,
+		Spool: a.spool, Source: a.source, Destination: a.out, Observer: observer{a.metrics}, Log: log,
 		Rules: cfg.rules, Fallback: string(cfg.FallbackMailbox), RetryFor: cfg.RetryFor, Grace: grace,
 		After: courier.After{Action: courier.Action(cfg.AfterDelivery.action), Prefix: cfg.AfterDelivery.prefix, Delay: cfg.AfterDeliveryDelay},
 	})
-	a.metrics.Memory(from.budget.InUse)
+	a.metrics.Memory(a.source.budget.InUse)
 	a.metrics.Queue(a.queue)
 	return a, a.listen(ctx, with.sns)
 }
@@ -158,6 +158,9 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.courier.Run(ctx) })
 	if a.cfg.RecipientsFile != "" {
 		group.Go(func() error { return a.followRules(ctx) })
+	}
+	if a.cfg.SweepInterval > 0 {
+		group.Go(func() error { return a.sweep(ctx) })
 	}
 	return errors.Join(group.Wait(), a.close())
 }

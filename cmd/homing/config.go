@@ -32,6 +32,8 @@ type Config struct {
 	SNSTopics          topics        `env:"HOMING_SNS_TOPICS" doc:"ARNs of the topics that may speak to homing; required with a webhook"`
 	SNSConfirm         bool          `env:"HOMING_SNS_CONFIRM" default:"true" doc:"confirm subscriptions of these topics"`
 	Buckets            places        `env:"HOMING_BUCKETS" doc:"bucket or bucket/prefix, the only places messages are fetched from; required"`
+	SweepInterval      time.Duration `env:"HOMING_SWEEP_INTERVAL" default:"15m" doc:"how often the buckets are listed for mail of the last 14 days that no notification announced, one request for 1,000 objects; 0: never"`
+	SweepGrace         time.Duration `env:"HOMING_SWEEP_GRACE" default:"10m" doc:"how long an object is left to its notification"`
 	AfterDelivery      afterDelivery `env:"HOMING_AFTER_DELIVERY" default:"keep" doc:"what becomes of a delivered object: keep, delete, tag (homing=delivered) or move:prefix/"`
 	AfterDeliveryDelay time.Duration `env:"HOMING_AFTER_DELIVERY_DELAY" default:"24h" doc:"how long after the last notice of a message"`
 	MaxMessage         byteSize      `env:"HOMING_MAX_MESSAGE" default:"64MiB" doc:"larger messages are held"`

@@ -62,6 +62,12 @@ func (c *Config) warnings() []string {
 	if c.History < repeats {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
 	}
+	if 0 < c.SweepInterval && c.SweepInterval < time.Minute {
+		found = append(found, "HOMING_SWEEP_INTERVAL is shorter than a minute: each sweep lists the whole bucket, and S3 charges for every 1,000 objects")
+	}
+	if c.SweepInterval > 0 && c.SweepGrace >= c.sweepWindow() {
+		found = append(found, fmt.Sprintf("HOMING_SWEEP_GRACE leaves nothing to the sweep, which looks back %s with this HOMING_HISTORY", c.sweepWindow()))
+	}
 	if c.AfterDelivery.action == "move" {
 		for _, p := range c.Buckets {
 			if !slices.ContainsFunc(c.Buckets, func(q place) bool { return q.bucket == p.bucket && strings.HasPrefix(c.AfterDelivery.prefix, q.prefix) }) {

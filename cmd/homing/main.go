@@ -42,7 +42,7 @@ func run(ctx context.Context, args, environ []string, std streams) int {
 	begun := false // what fails before a command begins is wrong usage
 	root := newRootCommand(environ, std)
 	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // of nil cobra would make os.Args
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
@@ -77,6 +77,6 @@ func newRootCommand(environ []string, std streams) *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serve, newDemoCommand(environ, std), newQueueCommand(environ), newConfigCommand(environ), newVersionCommand())
+	root.AddCommand(serve, newDemoCommand(environ, std), newQueueCommand(environ), newCheckCommand(environ), newConfigCommand(environ), newVersionCommand())
 	return root
 }

@@ -109,7 +109,7 @@ func writeItem(w io.Writer, it *spool.Item) error {
 		line("next try", "%s", span(it.Wait))
 	}
 	line("reason", "%s", it.Reason)
-	line("announced", "by %s as %s, last %s ago", it.Source, it.Kind, span(it.Noticed))
+	line("announced", "by %s as %s, last %s", it.Source, it.Kind, ago(it.Noticed))
 	if it.Bucket != "" {
 		line("object", "s3://%s/%s", it.Bucket, it.Key)
 	}
@@ -133,15 +133,24 @@ func writeItem(w io.Writer, it *spool.Item) error {
 
 // span is a duration for people; a past one is "now".
 func span(d time.Duration) string {
+	d = d.Round(time.Second)
 	switch {
 	case d <= 0:
 		return "now"
 	case d < time.Minute:
-		return d.Round(time.Second).String()
+		return d.String()
 	case d < 48*time.Hour:
 		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// ago is how long it has been, for people.
+func ago(d time.Duration) string {
+	if text := span(d); text != "now" {
+		return text + " ago"
+	}
+	return "just now"
 }
 
 // clean makes text from outside harmless on a terminal, on one line.

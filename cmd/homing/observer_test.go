@@ -1,0 +1,40 @@
+package main
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homing-mail/homing/metrics"
+)
+
+// TestObserver: only what was accepted has a latency and moves the time of the
+// last delivery.
+func TestObserver(t *testing.T) {
+	for _, test := range []struct {
+		result  string
+		latency time.Duration
+		want    []string
+		moved   bool
+	}{
+		{"delivered", time.Minute, []string{`homing_deliveries_total{result="delivered"} 1`, "homing_delivery_seconds_sum 0.5", "homing_latency_seconds_sum 60"}, true},
+		{"delivered", 0, []string{`homing_deliveries_total{result="delivered"} 1`, "homing_latency_seconds_count 0"}, true},
+		{"retry", 0, []string{`homing_deliveries_total{result="retry"} 1`, "homing_delivery_seconds_sum 0.5", "homing_latency_seconds_count 0"}, false},
+		{"held", 0, []string{`homing_deliveries_total{result="held"} 1`, `homing_deliveries_total{result="delivered"} 0`}, false},
+	} {
+		m := metrics.New("test")
+		observer{m}.Delivery(test.result, time.Second/2, test.latency)
+		connections{m}.Connections("idle", 3)
+		answer := httptest.NewRecorder()
+		m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+		for _, want := range append(test.want, `homing_lmtp_connections{state="idle"} 3`) {
+			if !strings.Contains(answer.Body.String(), want+"\n") {
+				t.Errorf("%s after %v: %q is missing", test.result, test.latency, want)
+			}
+		}
+		if moved := !strings.Contains(answer.Body.String(), "homing_last_delivery_timestamp_seconds 0\n"); moved != test.moved {
+			t.Errorf("%s: the time of the last delivery has moved: %v, want %v", test.result, moved, test.moved)
+		}
+	}
+}

@@ -1,0 +1,308 @@
+package system
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/homing-mail/homing/internal/s3test"
+	"github.com/homing-mail/homing/internal/snstest"
+	"github.com/homing-mail/homing/internal/versitygw"
+)
+
+// cloud is a homing with a real S3 server behind a proxy that can fail, and an
+// LMTP server in this process.
+type cloud struct {
+	*home
+	sink   *sink
+	client *s3.Client
+	fault  atomic.Pointer[s3test.Fault] // of each request for an object; nil: none
+	asked  atomic.Int64                 // how many there were
+}
+
+func newCloud(t *testing.T, pairs ...string) *cloud {
+	t.Helper()
+	server := versitygw.Start(t)
+	c := &cloud{sink: newSink(t), client: server.Client()}
+	if _, err := c.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The host's name is part of what is signed.
+	behind := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }}
+	proxy := httptest.NewServer(s3test.Faulty(behind, func(*http.Request) *s3test.Fault {
+		c.asked.Add(1)
+		return c.fault.Load()
+	}))
+	t.Cleanup(proxy.Close)
+	c.home = &home{tb: t}
+	c.env = bare(t, c.sink.url()).with("AWS_ENDPOINT_URL_S3", proxy.URL,
+		"AWS_ACCESS_KEY_ID", server.AccessKey, "AWS_SECRET_ACCESS_KEY", server.SecretKey).with(pairs...)
+	c.daemon = serve(t, c.env)
+	return c
+}
+
+// put stores an object with its checksum, and returns its version.
+func (c *cloud) put(key string, message []byte) (version string) {
+	c.tb.Helper()
+	out, err := c.client.PutObject(c.tb.Context(), &s3.PutObjectInput{
+		Bucket: aws.String(bucket), Key: &key, Body: bytes.NewReader(message), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32,
+	})
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return aws.ToString(out.VersionId)
+}
+
+// keys lists the bucket.
+func (c *cloud) keys() (keys []string) {
+	c.tb.Helper()
+	out, err := c.client.ListObjectsV2(c.tb.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	for _, object := range out.Contents {
+		keys = append(keys, aws.ToString(object.Key))
+	}
+	return keys
+}
+
+// Whatever S3 does, the message waits, and arrives whole in the end. Nothing of
+// it arrives before.
+func TestS3Fails(t *testing.T) {
+	t.Parallel()
+	for _, f := range []struct {
+		name   string
+		fault  s3test.Fault
+		reason string // what the queue says, any of them with | between
+	}{
+		{"denied", s3test.Fault{Status: http.StatusForbidden, Code: "AccessDenied"}, "credentials"},
+		{"not there", s3test.Fault{Status: http.StatusNotFound, Code: "NoSuchKey"}, "NoSuchKey"},
+		{"throttled", s3test.Fault{Status: http.StatusServiceUnavailable, Code: "SlowDown"}, "SlowDown"},
+		{"broken", s3test.Fault{Status: http.StatusInternalServerError, Code: "InternalError"}, "InternalError"},
+		{"hangs up", s3test.Fault{Reset: true}, "reset"},
+		{"truncated", s3test.Fault{Truncate: true, After: 150_000}, "broke off after"},
+		{"corrupt", s3test.Fault{Corrupt: true}, "not those that were stored"},
+		{"no length, truncated", s3test.Fault{NoLength: true, Truncate: true, After: 100_000}, "broke off|EOF|not those that were stored"},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			// The SDK's own attempts would only make it last longer.
+			c := newCloud(t, "AWS_MAX_ATTEMPTS", "1")
+			id, message := newID(), attachment(300_000)
+			c.put(id, message)
+			c.fault.Store(&f.fault)
+			c.notify(receipt(id, "ann@far.test", address("alice")))
+			it := c.awaitItem(id, "tried", func(it item) bool { return it.Attempts > 0 })
+			if it.State != "pending" || !containsAny(it.Reason, strings.Split(f.reason, "|")) {
+				t.Errorf("it is %+v, want it pending and the reason to say %q", it, f.reason)
+			}
+			waits(t, it, 10*time.Second)
+			c.fault.Store(nil)
+			c.run("queue", "retry", id)
+			c.sink.expect(t, message)
+			c.awaitIdle()
+		})
+	}
+}
+
+func containsAny(text string, parts []string) bool {
+	for _, part := range parts {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// Where nobody says anything homing tries again by itself, after ten seconds.
+func TestS3IsAbsentForAWhile(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, "AWS_MAX_ATTEMPTS", "1")
+	id, message := newID(), letter("patience")
+	c.put(id, message)
+	endpoint := c.env["AWS_ENDPOINT_URL_S3"]
+	if code, _ := c.stop(t); code != 0 {
+		t.Fatalf("homing ended with %d", code)
+	}
+	c.env["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:1"
+	c.restart()
+	c.notify(receipt(id, "ann@far.test", address("alice")))
+	it := c.awaitItem(id, "tried", func(it item) bool { return it.Attempts > 0 })
+	if it.State != "pending" || !strings.Contains(it.Reason, "refused") {
+		t.Errorf("it is %+v, want it pending", it)
+	}
+	if code, _ := c.stop(t); code != 0 {
+		t.Fatalf("homing ended with %d", code)
+	}
+	c.env["AWS_ENDPOINT_URL_S3"] = endpoint
+	c.restart()
+	c.sink.expect(t, message)
+	c.awaitIdle()
+}
+
+// A slow answer is no failure.
+func TestS3IsSlow(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.fault.Store(&s3test.Fault{Delay: time.Second, Pause: 50 * time.Millisecond})
+	id, message := newID(), attachment(1_000_000)
+	c.put(id, message)
+	c.notify(receipt(id, "ann@far.test", address("alice")))
+	c.sink.expect(t, message)
+	c.awaitIdle()
+	if n := c.asked.Load(); n != 1 {
+		t.Errorf("S3 was asked %d times, want once", n)
+	}
+	c.sameMetric(t, `homing_fetch_total{result="ok"}`, 1)
+}
+
+// The version that the event names is delivered, not the one that came after it.
+func TestVersionOfTheEvent(t *testing.T) {
+	t.Parallel()
+	for _, after := range []string{"keep", "delete"} {
+		t.Run(after, func(t *testing.T) {
+			t.Parallel()
+			c := newCloud(t, "HOMING_AFTER_DELIVERY", after, "HOMING_AFTER_DELIVERY_DELAY", "1s")
+			c.versioned()
+			const key = "in box/a+b=ü"
+			first, second := received(address("alice"), "one@far.test"), append(received(address("alice"), "two@far.test"), "More.\r\n"...)
+			version := c.put(key, first)
+			newest := c.put(key, second)
+			c.notify(snstest.S3Event(snstest.Object{Bucket: bucket, Key: key, Version: version, Size: int64(len(first))}))
+			c.sink.expect(t, first)
+			c.awaitIdle()
+			if after == "delete" {
+				c.awaitMetric(t, `homing_after_delivery_total{action="delete",result="ok"}`, 1)
+			}
+			for wanted, there := range map[string]bool{version: after == "keep", newest: true} {
+				_, err := c.client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key), VersionId: &wanted})
+				if (err == nil) != there {
+					t.Errorf("version %s (the event's: %t): %v; want it there: %t", wanted, wanted == version, err, there)
+				}
+			}
+		})
+	}
+}
+
+func (c *cloud) versioned() {
+	c.tb.Helper()
+	_, err := c.client.PutBucketVersioning(c.tb.Context(), &s3.PutBucketVersioningInput{
+		Bucket: aws.String(bucket), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	})
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+}
+
+// What is asked for after delivery happens then, and not before.
+func TestAfterDelivery(t *testing.T) {
+	t.Parallel()
+	for _, action := range []string{"delete", "tag", "move:done/"} {
+		t.Run(action+" by receipt", func(t *testing.T) {
+			t.Parallel()
+			id := newID()
+			testAfterDelivery(t, action, id, false, func(string) string {
+				return snstest.SESReceived(snstest.Receipt{MessageID: id, Recipients: []string{address("alice")}, Bucket: bucket, Prefix: "in/"})
+			})
+		})
+		// With such a key homing knows the moved copy only by its metadata.
+		t.Run(action+" by event, with versions", func(t *testing.T) {
+			t.Parallel()
+			const name = "a b+c/mail.eml"
+			testAfterDelivery(t, action, name, true, func(version string) string {
+				return snstest.S3Event(snstest.Object{Bucket: bucket, Key: "in/" + name, Version: version})
+			})
+		})
+	}
+}
+
+func testAfterDelivery(t *testing.T, action, name string, versions bool, payload func(version string) string) {
+	c := newCloud(t, "HOMING_AFTER_DELIVERY", action, "HOMING_AFTER_DELIVERY_DELAY", "1s", "HOMING_BUCKETS", bucket+"/in/ "+bucket+"/done/")
+	if versions {
+		c.versioned()
+	}
+	message := received(address("alice"), "ann@far.test")
+	version := c.put("in/"+name, message)
+
+	c.sink.refuse(true)
+	c.notify(payload(version))
+	c.awaitOnly("refused", func(it item) bool { return len(it.Deliveries) == 1 && it.Deliveries[0].Attempts == 1 })
+	if keys := c.keys(); len(keys) != 1 || keys[0] != "in/"+name {
+		t.Fatalf("before it was delivered the bucket holds %q", keys)
+	}
+
+	c.sink.refuse(false)
+	c.run("queue", "retry", "--state", "pending")
+	c.sink.expect(t, message)
+	c.awaitOnly("done", func(it item) bool { return it.State == "done" })
+	verb, _, _ := strings.Cut(action, ":")
+	c.sameMetric(t, fmt.Sprintf(`homing_after_delivery_total{action=%q,result="ok"}`, verb), 1)
+	c.sameMetric(t, fmt.Sprintf(`homing_after_delivery_total{action=%q,result="failed"}`, verb), 0)
+	switch verb {
+	case "delete":
+		if keys := c.keys(); len(keys) != 0 {
+			t.Errorf("the bucket still holds %q", keys)
+		}
+	case "tag":
+		c.sameTag("in/" + name)
+	case "move":
+		c.sameMoved("done/"+name, message)
+	}
+}
+
+// awaitOnly is awaitItem for the only one there is.
+func (c *cloud) awaitOnly(what string, wanted func(item) bool) {
+	c.tb.Helper()
+	all := c.queue("--all")
+	if len(all) != 1 {
+		c.tb.Fatalf("the queue has %+v, want one item", all)
+	}
+	c.awaitItem(all[0].ID, what, wanted)
+}
+
+func (c *cloud) sameTag(key string) {
+	c.tb.Helper()
+	out, err := c.client.GetObjectTagging(c.tb.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil || len(out.TagSet) != 1 || aws.ToString(out.TagSet[0].Key) != "homing" || aws.ToString(out.TagSet[0].Value) != "delivered" {
+		c.tb.Errorf("the tags are %v, %v; want homing=delivered", out, err)
+	}
+}
+
+// sameMoved checks the moved object, and that nobody takes it for new mail.
+func (c *cloud) sameMoved(moved string, message []byte) {
+	tb := c.tb
+	tb.Helper()
+	if keys := c.keys(); len(keys) != 1 || keys[0] != moved {
+		tb.Fatalf("the bucket holds %q, want %q alone", keys, moved)
+	}
+	head, err := c.client.HeadObject(tb.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &moved})
+	if err != nil || head.Metadata["homing-id"] == "" || aws.ToInt64(head.ContentLength) != int64(len(message)) {
+		tb.Errorf("the moved object has the metadata %v and %d octets, %v; want a homing-id", head.Metadata, aws.ToInt64(head.ContentLength), err)
+	}
+	for _, payload := range []string{
+		snstest.S3Event(snstest.Object{Bucket: bucket, Key: moved, Version: aws.ToString(head.VersionId)}),
+		snstest.EventBridge(snstest.Object{Bucket: bucket, Key: moved}),
+	} {
+		c.notify(payload)
+	}
+	c.awaitIdle()
+	c.sink.expect(tb, message) // once, as before
+	if keys := c.keys(); len(keys) != 1 {
+		tb.Errorf("after the events the bucket holds %q", keys)
+	}
+}
