@@ -217,6 +217,12 @@ func TestMethods(t *testing.T) {
 			map[string]float64{}},
 		{"after delivery", func(m *Metrics) { m.AfterDelivery("move", "failed") },
 			map[string]float64{`homing_after_delivery_total{action="move",result="failed"}`: 1}},
+		{"sweep that failed", func(m *Metrics) { m.Swept("failed", 2*time.Second) },
+			map[string]float64{`homing_sweeps_total{result="failed"}`: 1, `homing_sweep_seconds_count{}`: 1, `homing_sweep_seconds_sum{}`: 2}},
+		{"request of a sweep", func(m *Metrics) { m.SweepRequest("list") },
+			map[string]float64{`homing_sweep_requests_total{op="list"}`: 1}},
+		{"objects of a sweep", func(m *Metrics) { m.SweptObjects("known", 1000) },
+			map[string]float64{`homing_sweep_objects_total{result="known"}`: 1000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := New("test")
@@ -241,6 +247,9 @@ func TestEveryLabelValueIsItsOwn(t *testing.T) {
 		"homing_deliveries_total":         func(v []string) { m.Delivered(v[0]) },
 		"homing_lmtp_connections":         func(v []string) { m.LMTPConnections(v[0], 1) },
 		"homing_after_delivery_total":     func(v []string) { m.AfterDelivery(v[0], v[1]) },
+		"homing_sweeps_total":             func(v []string) { m.Swept(v[0], 0) },
+		"homing_sweep_requests_total":     func(v []string) { m.SweepRequest(v[0]) },
+		"homing_sweep_objects_total":      func(v []string) { m.SweptObjects(v[0], 1) },
 	}
 	for _, row := range m.Table() {
 		if call, labelled := calls[row.Name]; labelled {
@@ -283,6 +292,9 @@ func TestNoNewSeries(t *testing.T) {
 		m.Delivered(word)
 		m.LMTPConnections(word, 1)
 		m.AfterDelivery(word, word)
+		m.Swept(word, 1)
+		m.SweepRequest(word)
+		m.SweptObjects(word, 1)
 	}
 	after := samples(t, m)
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(after))); diff != "" {
@@ -295,10 +307,29 @@ func TestNoNewSeries(t *testing.T) {
 		`homing_fetch_total{result="other"}`,
 		`homing_deliveries_total{result="other"}`,
 		`homing_after_delivery_total{action="other",result="other"}`,
+		`homing_sweeps_total{result="other"}`,
+		`homing_sweep_requests_total{op="other"}`,
+		`homing_sweep_objects_total{result="other"}`,
 	} {
 		if after[series] != calls {
 			t.Errorf("%s %v, want %d", series, after[series], calls)
 		}
+	}
+}
+
+// TestLastSweep: only a sweep that looked at everything counts, and it does so
+// by the time of its end.
+func TestLastSweep(t *testing.T) {
+	m := New("test")
+	m.Swept("failed", time.Second)
+	if got := samples(t, m)["homing_sweep_last_timestamp_seconds{}"]; got != 0 {
+		t.Errorf("%v after a sweep that failed, want 0", got)
+	}
+	before := time.Now().Truncate(time.Millisecond)
+	m.Swept("ok", time.Second)
+	last := samples(t, m)["homing_sweep_last_timestamp_seconds{}"]
+	if got := time.UnixMilli(int64(last * 1000)); got.Before(before.Add(-time.Millisecond)) || got.After(time.Now()) {
+		t.Errorf("%v is not the time of the sweep", got)
 	}
 }
 

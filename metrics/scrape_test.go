@@ -65,6 +65,7 @@ func TestHistogramsAreClassicAndNative(t *testing.T) {
 	m.Latency(3 * time.Second)
 	m.DeliveryTime(3 * time.Millisecond)
 	m.Fetched("ok", 1, 30*time.Millisecond)
+	m.Swept("ok", 2*time.Second)
 	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +85,8 @@ func TestHistogramsAreClassicAndNative(t *testing.T) {
 			t.Errorf("%s has no native buckets of the right width: %v", family.GetName(), histogram)
 		}
 	}
-	if seen != 3 {
-		t.Errorf("%d histograms, want 3", seen)
+	if seen != 4 {
+		t.Errorf("%d histograms, want 4", seen)
 	}
 }
 

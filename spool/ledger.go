@@ -53,6 +53,9 @@ func forgetSome(tx *tx, before int64) (deleted int64, err error) {
 		}
 		deleted = max(deleted, n)
 	}
+	if err := tx.exec("DELETE FROM recovery WHERE found < ?", before); err != nil {
+		return 0, err
+	}
 	return deleted, tx.exec("DELETE FROM mailbox WHERE took < ?", before)
 }
 

@@ -80,6 +80,14 @@ CREATE TABLE mailbox (                        -- when a mailbox last took mail
   name TEXT PRIMARY KEY,
   took INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+`, `
+CREATE TABLE recovery (                       -- messages out of a dead-letter queue that no report has named
+  id        INTEGER PRIMARY KEY,
+  message   TEXT NOT NULL UNIQUE,             -- an item's
+  found     INTEGER NOT NULL,
+  published INTEGER NOT NULL,                 -- Unix, AWS's clock; 0: unknown
+  cause     TEXT NOT NULL                     -- what AWS says of why its notification failed
+) STRICT;
 `}
 
 // openDatabase opens path and brings its schema up to date.
