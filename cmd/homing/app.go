@@ -45,6 +45,10 @@ type app struct {
 	source  *source
 	out     exit
 	servers []*server
+	pull    pull
+
+	verifier *notice.Verifier
+	intake   *intake.Intake
 }
 
 // exit is a way out that can be closed.
@@ -82,7 +86,12 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	})
 	a.metrics.Memory(a.source.budget.InUse)
 	a.metrics.Queue(a.queue)
-	return a, a.listen(ctx, with.sns)
+	a.verifier = notice.NewVerifier(notice.VerifierConfig{Transport: with.sns})
+	a.intake = intake.New(intake.Config{Spool: a.spool, Observer: a.metrics, Log: a.log, History: cfg.History})
+	if a.pull, err = a.newPull(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.listen(ctx)
 }
 
 // destination makes the way out that HOMING_DELIVER_TO names. It connects to
@@ -115,13 +124,11 @@ func lmtpConfig(to destination) lmtp.Config {
 }
 
 // listen opens the listeners that are configured.
-func (a *app) listen(ctx context.Context, sns http.RoundTripper) error {
+func (a *app) listen(ctx context.Context) error {
 	if a.cfg.Listen != "" {
 		hook := webhook.New(webhook.Config{
 			Path: string(a.cfg.WebhookPath), Topics: a.cfg.SNSTopics, Confirm: a.cfg.SNSConfirm,
-			Verifier: notice.NewVerifier(notice.VerifierConfig{Transport: sns}),
-			Intake:   intake.New(intake.Config{Spool: a.spool, Observer: a.metrics, Log: a.log, History: a.cfg.History}),
-			Observer: a.metrics, Log: a.log,
+			Verifier: a.verifier, Intake: a.intake, Observer: a.metrics, Log: a.log,
 		})
 		certificates, err := newCertificates(a.cfg, a.log)
 		if err != nil {
@@ -156,6 +163,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	group.Go(func() error { return a.spool.Maintain(ctx) })
 	group.Go(func() error { return a.courier.Run(ctx) })
+	a.pull.run(ctx, group)
 	if a.cfg.RecipientsFile != "" {
 		group.Go(func() error { return a.followRules(ctx) })
 	}

@@ -89,7 +89,7 @@ func (c *checker) bucket(ctx context.Context, p *page, at place) {
 		c.heard("S3", answer.Date, answer.Heard)
 		if err != nil {
 			refused, _ = errors.AsType[*fetcher.TrialError](err)
-			return trialFinding(err)
+			return c.listFinding(err, refused)
 		}
 		key = answer.Key
 		if key == "" {
@@ -103,12 +103,21 @@ func (c *checker) bucket(ctx context.Context, p *page, at place) {
 	p.try(ctx, "s3 get", target, func(ctx context.Context) finding {
 		answer, err := trial.Get(ctx, where, key)
 		c.heard("S3", answer.Date, answer.Heard)
-		return getFinding(answer, err, key, listed)
+		return getFinding(answer, err, key, refused == nil)
 	})
 	if needs := afterPermissions[c.cfg.AfterDelivery.action]; needs != "" {
 		p.add("s3 write", target, 0, doubtful("not tried, for it would change the bucket", "make sure that these credentials are allowed "+needs+
 			", which HOMING_AFTER_DELIVERY="+c.cfg.AfterDelivery.action+" needs"))
 	}
+}
+
+// listFinding: listing is the sweep's, and deliveries do without it.
+func (c *checker) listFinding(err error, refused *fetcher.TrialError) finding {
+	f := trialFinding(err)
+	if refused != nil && refused.Permission != "" && c.cfg.SweepInterval == 0 && !c.isWrong("HOMING_SWEEP_INTERVAL") {
+		return doubtful(f.detail+" (the sweep is off; `homing backfill` needs it too, and without it S3 does not tell a missing object from one that may not be read)", f.mend)
+	}
+	return f
 }
 
 // getFinding says what a trial to read tells, which without a key depends on
@@ -172,6 +181,9 @@ func reachMend(err error) string {
 	}
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
 		return "install the system's root certificates (package ca-certificates); if a proxy opens TLS here, let it pass this host untouched"
+	}
+	if _, other := errors.AsType[x509.HostnameError](err); other {
+		return "something else answers in AWS's name: look at DNS and at a proxy that opens TLS"
 	}
 	if _, invalid := errors.AsType[x509.CertificateInvalidError](err); invalid {
 		return "look at the clock of this machine, and at a proxy that opens TLS"

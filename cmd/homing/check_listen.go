@@ -26,31 +26,25 @@ func (c *checker) listeners(ctx context.Context, p *page) {
 			scheme = "https"
 		}
 		p.try(ctx, "webhook", string(at), func(ctx context.Context) finding {
-			return listenFinding(ctx, "HOMING_LISTEN", at, func() string {
-				_, text := ask(ctx, scheme+"://"+at.local()+string(c.cfg.WebhookPath))
-				return webhookWords.FindString(text)
-			})
+			return listenFinding(ctx, "HOMING_LISTEN", at, scheme+"://"+at.local()+string(c.cfg.WebhookPath), webhookWords)
 		})
 	}
 	if at := c.cfg.MetricsListen; at != "" && !c.isWrong("HOMING_METRICS_LISTEN") {
 		p.try(ctx, "metrics", string(at), func(ctx context.Context) finding {
-			return listenFinding(ctx, "HOMING_METRICS_LISTEN", at, func() string {
-				_, text := ask(ctx, "http://"+at.local()+"/metrics")
-				return metricsWords.FindString(text)
-			})
+			return listenFinding(ctx, "HOMING_METRICS_LISTEN", at, "http://"+at.local()+"/metrics", metricsWords)
 		})
 	}
 }
 
 // What only a homing answers: its webhook to a GET, its metrics to everybody.
 var (
-	webhookWords = regexp.MustCompile(`SNS posts to`)
-	metricsWords = regexp.MustCompile(`homing_build_info\{[^}\n]{0,200}\}`)
+	webhookWords = regexp.MustCompile(`SNS posts to()`)
+	metricsWords = regexp.MustCompile(`homing_build_info\{[^}\n]{0,200}\bversion="([^"\n]{0,60})"`)
 )
 
-// listenFinding listens for a moment. homing tells a running homing, which is as
-// good as a free port, by what it answers: empty, it is another program.
-func listenFinding(ctx context.Context, variable string, at listenAddress, homing func() string) finding {
+// listenFinding listens for a moment. A running homing, which is as good as a free
+// port, is known by the words of its page.
+func listenFinding(ctx context.Context, variable string, at listenAddress, page string, words *regexp.Regexp) finding {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", string(at))
 	switch {
 	case err == nil:
@@ -59,8 +53,10 @@ func listenFinding(ctx context.Context, variable string, at listenAddress, homin
 		}
 		return well("free; no homing listens there now")
 	case errors.Is(err, syscall.EADDRINUSE):
-		if words := homing(); words != "" {
-			return well("taken by a homing that runs%s", versionIn(words))
+		// Another program's certificate, or none, is no matter: nothing is told to it.
+		_, text, _ := get(ctx, page)
+		if found := words.FindStringSubmatch(text); found != nil {
+			return well("%s", strings.TrimSpace("taken by a homing that runs "+found[1]))
 		}
 		return broken(errors.New("taken by a program that is not homing"),
 			"stop it (`ss -ltnp` shows what listens), or set "+variable+" to another port")
@@ -70,15 +66,6 @@ func listenFinding(ctx context.Context, variable string, at listenAddress, homin
 		return broken(err, "set "+variable+" to an address of this machine, or to a port alone, as in :8025")
 	}
 	return broken(err, "correct "+variable)
-}
-
-func versionIn(words string) string {
-	_, version, found := strings.Cut(words, `{version="`)
-	if !found {
-		return ""
-	}
-	version, _, _ = strings.Cut(version, `"`)
-	return ", version " + version
 }
 
 // local is where a listener of this machine is reached.
@@ -95,16 +82,8 @@ func (a listenAddress) local() string {
 	return net.JoinHostPort(host, port)
 }
 
-// ask gets a page of this machine, without a proxy. Whose certificate it has
-// does not matter: nothing is told to it, and it is not believed much.
-func ask(ctx context.Context, address string) (status int, text string) {
-	status, text, err := get(ctx, address)
-	if err != nil {
-		return 0, ""
-	}
-	return status, text
-}
-
+// get gets a page of this machine, without a proxy. Whose certificate it has does
+// not matter: nothing is told to it, and it is not believed much.
 func get(ctx context.Context, address string) (status int, text string, err error) {
 	client := &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},

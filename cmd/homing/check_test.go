@@ -129,7 +129,7 @@ func TestCheckOfRunningHoming(t *testing.T) {
 		t.Errorf("the lines are\n%s\nwant %q", lines, want)
 	}
 	wantWell(t, lines.one(t, "webhook"), "taken by a homing that runs")
-	wantWell(t, lines.one(t, "metrics"), "taken by a homing that runs, version "+version())
+	wantWell(t, lines.one(t, "metrics"), "taken by a homing that runs "+version())
 	wantWell(t, lines.one(t, "s3 get"), `the beginning of "in/m1" was read`)
 	if mails := append(s.took("alice@example.com"), s.took("bob@example.com")...); len(mails) != 0 {
 		t.Errorf("the check delivered %q", mails)

@@ -29,8 +29,12 @@ type Config struct {
 	WebhookPath        urlPath       `env:"HOMING_WEBHOOK_PATH" default:"/sns" doc:"path of the webhook"`
 	TLSCertPath        filePath      `env:"HOMING_TLS_CERT_PATH" doc:"PEM file of the webhook's certificate chain: serve HTTPS; read again when it changes"`
 	TLSKeyPath         filePath      `env:"HOMING_TLS_KEY_PATH" doc:"PEM file of its key"`
-	SNSTopics          topics        `env:"HOMING_SNS_TOPICS" doc:"ARNs of the topics that may speak to homing; required with a webhook"`
+	SNSTopics          topics        `env:"HOMING_SNS_TOPICS" doc:"ARNs of the topics that may speak to homing; required with a webhook, and with queues unless HOMING_SQS_RAW is true"`
 	SNSConfirm         bool          `env:"HOMING_SNS_CONFIRM" default:"true" doc:"confirm subscriptions of these topics"`
+	SQSQueues          queueURLs     `env:"HOMING_SQS_QUEUES" doc:"URLs of SQS queues to pull notifications from"`
+	SQSRaw             bool          `env:"HOMING_SQS_RAW" default:"false" doc:"take unsigned messages from the queues (raw message delivery, S3 or EventBridge straight into SQS): references to objects only"`
+	DLQ                queueURL      `env:"HOMING_DLQ" doc:"URL of the subscription's dead-letter queue: what is in it is delivered"`
+	Postmaster         mailbox       `env:"HOMING_POSTMASTER" doc:"mailbox for homing's own reports: what came back from the dead-letter queue, and once a day what is held; none: no reports"`
 	Buckets            places        `env:"HOMING_BUCKETS" doc:"bucket or bucket/prefix, the only places messages are fetched from; required"`
 	SweepInterval      time.Duration `env:"HOMING_SWEEP_INTERVAL" default:"15m" doc:"how often the buckets are listed for mail of the last 14 days that no notification announced, one request for 1,000 objects; 0: never"`
 	SweepGrace         time.Duration `env:"HOMING_SWEEP_GRACE" default:"10m" doc:"how long an object is left to its notification"`

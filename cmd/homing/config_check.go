@@ -19,6 +19,11 @@ func (c *Config) missing() []mistake {
 		found = append(found, mistake{"HOMING_SNS_TOPICS",
 			errors.New("HOMING_SNS_TOPICS is required while HOMING_LISTEN is not empty: give the ARN of the topic that SES notifies, as in " + exampleTopic)})
 	}
+	if len(c.SNSTopics) == 0 && c.Listen == "" && (len(c.SQSQueues) > 0 || c.DLQ != "") && !c.SQSRaw {
+		found = append(found, mistake{"HOMING_SNS_TOPICS",
+			errors.New("HOMING_SNS_TOPICS is required with queues: give the ARN of the topic that speaks through them, as in " + exampleTopic +
+				", or set HOMING_SQS_RAW=true where no topic does")})
+	}
 	return found
 }
 
@@ -32,6 +37,10 @@ func (c *Config) contradictions() []mistake {
 	if c.TLSKeyPath != "" && c.TLSCertPath == "" {
 		found = append(found, mistake{"HOMING_TLS_CERT_PATH",
 			errors.New("HOMING_TLS_CERT_PATH is required with HOMING_TLS_KEY_PATH: give the path of the key's certificate chain")})
+	}
+	if c.DLQ != "" && slices.Contains(c.SQSQueues, c.DLQ) {
+		found = append(found, mistake{"HOMING_DLQ",
+			errors.New("HOMING_DLQ is one of HOMING_SQS_QUEUES; give it in one of them: a queue that SNS delivers to, or the one for what it could not deliver")})
 	}
 	if c.Listen.overlaps(c.MetricsListen) {
 		found = append(found, mistake{"HOMING_METRICS_LISTEN",

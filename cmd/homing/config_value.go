@@ -39,6 +39,8 @@ func parsers() map[reflect.Type]env.ParserFunc {
 	addParser(all, parseListenAddress)
 	addParser(all, parseDestination)
 	addParser(all, parseTopics)
+	addParser(all, parseQueueURL)
+	addParser(all, parseQueueURLs)
 	addParser(all, parsePlaces)
 	addParser(all, parseAfterDelivery)
 	addParser(all, parseLogLevel)

@@ -28,8 +28,9 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// TestSlowClientsAreCutOff: whoever does not finish a request, or sends no next
-// one, loses the connection. The timeouts are shortened here, but all are set.
+// TestSlowClientsAreCutOff: whoever does not finish a header, or sends no next
+// request, loses the connection. The timeouts are shortened here, but all are
+// set. How long a body may take is the webhook's own affair.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	r := newRig(t)
 	r.prepare()
@@ -45,7 +46,6 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	for _, test := range []struct{ name, sends string }{
 		{"nothing", ""},
 		{"half a header", "POST /sns HTTP/1.1\r\nHost: homing\r\nX-Half: "},
-		{"half a body", "POST /sns HTTP/1.1\r\nHost: homing\r\nContent-Length: 100\r\n\r\n{"},
 		{"no second request", "GET /healthz HTTP/1.1\r\nHost: homing\r\n\r\n"},
 	} {
 		for _, address := range []string{r.app.webhookAddress(), r.app.metricsAddress()} {
