@@ -38,49 +38,52 @@ func TestDesynchronisation(t *testing.T) {
 			})
 		})
 	}
-	t.Run("while the octets are being written", func(t *testing.T) {
-		play(t, []string{greetDovecot + envelopeBob + `
-			C: BDAT 5 LAST
-			O: "ma"
-			S: hello
-			STALL
-		`}, func(t *testing.T, th *theatre) {
-			begun := time.Now()
-			if err := th.bob(); !errors.Is(err, errMalformed) || time.Since(begun) > 0 {
-				t.Errorf("got %v after %s", err, time.Since(begun))
-			}
-		})
+}
+
+func TestDesynchronisationWhileWriting(t *testing.T) {
+	play(t, []string{greetDovecot + envelopeBob + `
+		C: BDAT 5 LAST
+		O: "ma"
+		S: hello
+		STALL
+	`}, func(t *testing.T, th *theatre) {
+		begun := time.Now()
+		if err := th.bob(); !errors.Is(err, errMalformed) || time.Since(begun) > 0 {
+			t.Errorf("got %v after %s", err, time.Since(begun))
+		}
 	})
-	t.Run("a reply to nothing", func(t *testing.T) {
-		play(t, []string{greetDovecot + bob + `
-			S: 250 OK
-			S: 250 OK
-			S: 250 OK
-			RAW "250 saved\r\n250 and so on\r\n"
-			EOF
-		`, greetDovecot + bob + taken + bye}, func(t *testing.T, th *theatre) {
-			for range 2 {
-				if err := th.bob(); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	})
-	t.Run("octets taken without a recipient", func(t *testing.T) {
-		play(t, []string{greetDovecot + bob + `
-			S: 250 OK
-			S: 250 OK
-			S: 550 5.1.1 unknown
-			S: 250 saved
-			EOF
-		`, greetDovecot + bob + taken + bye}, func(t *testing.T, th *theatre) {
-			if got := refusal(t, th.bob()); got.Code != 550 {
-				t.Error(got)
-			}
+}
+
+func TestReplyToNothing(t *testing.T) {
+	play(t, []string{greetDovecot + bob + `
+		S: 250 OK
+		S: 250 OK
+		S: 250 OK
+		RAW "250 saved\r\n250 and so on\r\n"
+		EOF
+	`, greetDovecot + bob + taken + bye}, func(t *testing.T, th *theatre) {
+		for range 2 {
 			if err := th.bob(); err != nil {
 				t.Error(err)
 			}
-		})
+		}
+	})
+}
+
+func TestOctetsTakenWithoutRecipient(t *testing.T) {
+	play(t, []string{greetDovecot + bob + `
+		S: 250 OK
+		S: 250 OK
+		S: 550 5.1.1 unknown
+		S: 250 saved
+		EOF
+	`, greetDovecot + bob + taken + bye}, func(t *testing.T, th *theatre) {
+		if got := refusal(t, th.bob()); got.Code != 550 {
+			t.Error(got)
+		}
+		if err := th.bob(); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

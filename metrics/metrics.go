@@ -40,6 +40,7 @@ type Metrics struct {
 	destinationUp   prometheus.Gauge
 	settlements     series[prometheus.Counter]
 
+	pull  pullMetrics
 	sweep sweepMetrics
 
 	messages   series[prometheus.Gauge]
@@ -64,6 +65,7 @@ func New(version string) *Metrics {
 	m.registerWebhook(r)
 	m.registerFetch(r)
 	m.registerDelivery(r)
+	m.pull.register(r)
 	m.sweep.register(r)
 	m.registerQueue(r)
 	r.info("homing_build_info", "Always 1; the labels say which build runs.",
@@ -75,7 +77,7 @@ func New(version string) *Metrics {
 func (m *Metrics) registerWebhook(r *registrar) {
 	m.notifications = r.counters("homing_notifications_total",
 		"Notifications, by where they came from, what they were (none: not read that far; object: found in a bucket), and what became of them.",
-		label("source", "webhook", "sweep", "backfill"),
+		label("source", "webhook", "sqs", "dlq", "sweep", "backfill"),
 		label("kind", "ses_s3", "ses_sns", "s3_event", "eventbridge", "ses_event", "s3_test", "ses_setup", "text",
 			"s3_other", "unknown", "confirmation", "unsubscribe", "object", "none"),
 		label("result", "accepted", "repeated", "ignored", "held", "refused", "failed"))

@@ -2,7 +2,6 @@ package poller
 
 import (
 	"context"
-	"encoding/json"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -85,17 +84,11 @@ func (q *Queue) learn(ctx context.Context) {
 	if seconds, err := strconv.ParseInt(out.Attributes["MessageRetentionPeriod"], 10, 32); err == nil {
 		q.limits.retention.Store(seconds * int64(time.Second))
 	}
-	var redrive struct {
-		MaxReceiveCount json.Number `json:"maxReceiveCount"` // a string where an older tool wrote it
-	}
-	// No policy is no JSON, and a queue without one never moves anything.
-	_ = json.Unmarshal([]byte(out.Attributes["RedrivePolicy"]), &redrive)
-	if most, err := redrive.MaxReceiveCount.Int64(); err == nil {
-		q.limits.receives.Store(most)
-		if most < fewReceives {
-			q.log.Warn("the queue's redrive policy takes a message after few receives; set maxReceiveCount to 20 or more, or a crash may send mail there",
-				"queue", q.url, "maxReceiveCount", most)
-		}
+	most := maxReceives(out.Attributes["RedrivePolicy"])
+	q.limits.receives.Store(most)
+	if 0 < most && most < fewReceives {
+		q.log.Warn("the queue's redrive policy takes a message after few receives; set maxReceiveCount to 20 or more, or a crash may send mail there",
+			"queue", q.url, "maxReceiveCount", most)
 	}
 }
 

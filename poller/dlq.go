@@ -91,7 +91,7 @@ func (d *DeadLetters) Run(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			failures++
 			wait = min(backoff(failures), wait)
-			d.log.Error("the dead-letter queue cannot be read; it is tried again", "queue", d.url, "in", wait.Round(time.Second), "error", explain(err))
+			d.log.Error("the dead-letter queue cannot be read; it is tried again", "queue", d.url, "in", wait.Round(time.Second), "error", err)
 		} else {
 			failures = 0
 			d.config.Observer.DeadLettersRead(time.Now())
@@ -108,7 +108,7 @@ func (d *DeadLetters) drain(ctx context.Context) (recovered int, err error) {
 		messages, err := d.receive(ctx, wait, deadHidden)
 		if err != nil {
 			d.observer.QueueError("receive")
-			return recovered, err
+			return recovered, explain(err)
 		}
 		if len(messages) == 0 {
 			return recovered, nil

@@ -28,10 +28,10 @@ const (
 const (
 	sourceSweep = "sweep"
 
-	// forgotten is after what silence a queue no longer has a message that it
+	// queueSilence is after what silence a queue no longer has a message that it
 	// keeps: it hides one for at most 12 hours.
 	// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
-	forgotten = 13 * time.Hour
+	queueSilence = 13 * time.Hour
 	// looksAtOnce hides S3's latency, and leaves it to the deliveries.
 	looksAtOnce = 8
 	// takenAtOnce bounds one commit, so that notifications are taken between.
@@ -144,7 +144,13 @@ func (r *sweepRound) standings(ctx context.Context, ids []string) (map[string]sp
 
 func isKnown(standings map[string]spool.Standing, id string) bool {
 	standing, ok := standings[id]
-	return ok && (standing.State != spool.Queued || standing.Noticed < forgotten)
+	return ok && !Forgotten(standing)
+}
+
+// Forgotten reports whether a message that only a queue has was not heard of for
+// so long that the queue has lost it.
+func Forgotten(standing spool.Standing) bool {
+	return standing.State == spool.Queued && standing.Noticed > queueSilence
 }
 
 // look asks for the marks of all finds. It gives up when so many fail that the

@@ -36,6 +36,8 @@ var arrows = map[string][]string{
 	"maildir": nil,
 	"metrics": nil,
 	"notice":  nil,
+	"poller":  {"notice", "spool"},
+	"report":  {"spool"},
 	"spool":   nil,
 	"webhook": {"intake", "notice"},
 }
