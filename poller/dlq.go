@@ -61,6 +61,7 @@ type DeadLetters struct {
 	access
 	reader
 	config DeadLettersConfig
+	looked chan struct{} // closed when the queue was read, or could not be
 }
 
 // NewDeadLetters returns a reader of a dead-letter queue; [DeadLetters.Run]
@@ -73,6 +74,7 @@ func NewDeadLetters(c DeadLettersConfig) *DeadLetters {
 		access: access{client: c.Client, url: c.URL, observer: c.Observer, log: c.Log},
 		reader: reader{Trust: c.Trust, intake: c.Intake, source: sourceDead},
 		config: c,
+		looked: make(chan struct{}),
 	}
 	d.prepare()
 	return d
@@ -82,8 +84,10 @@ func NewDeadLetters(c DeadLettersConfig) *DeadLetters {
 // nil: what fails is tried again.
 func (d *DeadLetters) Run(ctx context.Context) error {
 	failures := 0
+	looked := sync.OnceFunc(func() { close(d.looked) })
 	for ctx.Err() == nil {
 		n, err := d.drain(ctx)
+		looked()
 		if n > 0 {
 			d.log.Warn("notifications came back from the dead-letter queue; was the webhook not reachable?", "queue", d.url, "messages", n)
 		}
@@ -99,6 +103,17 @@ func (d *DeadLetters) Run(ctx context.Context) error {
 		pause(ctx, wait)
 	}
 	return nil
+}
+
+// Quiet returns nil when the queue has been read once, or could not be, or an
+// error when ctx ends before.
+func (d *DeadLetters) Quiet(ctx context.Context) error {
+	select {
+	case <-d.looked:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // drain reads the queue until it is empty and returns how many messages came

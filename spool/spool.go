@@ -57,7 +57,7 @@ func (o *Options) fill() {
 		o.MaxItems = 1_000_000
 	}
 	if o.MinFree == 0 {
-		o.MinFree = 256 << 20
+		o.MinFree = EnoughFree
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

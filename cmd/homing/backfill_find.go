@@ -123,7 +123,7 @@ func (b *backfiller) failed(f backfillFind) bool {
 		return false
 	}
 	if failure, ok := errors.AsType[*fetcher.Error](f.err); ok && failure.Gone() {
-		b.tally.passed++
+		b.tally.gone++
 	} else {
 		b.tally.fail(f.err)
 	}

@@ -12,7 +12,8 @@ const mostReasons = 5
 // tally counts what has become of the messages of a backfill.
 type tally struct {
 	found     int64 // listed, of those that the task is about
-	passed    int64 // known to the ledger, dropped by a person, or gone
+	passed    int64 // known to the ledger, or dropped by a person
+	gone      int64 // listed, and then not there under this key
 	delivered int64
 	held      int64
 	failed    int64 // could not be looked at
@@ -42,7 +43,7 @@ func (t *tally) explain(text string) {
 }
 
 // done is how many need nothing more.
-func (t *tally) done() int64 { return t.passed + t.delivered + t.held + t.failed + t.proposed }
+func (t *tally) done() int64 { return t.passed + t.gone + t.delivered + t.held + t.failed + t.proposed }
 
 // String says it in one line.
 func (t *tally) String() string {
@@ -86,6 +87,7 @@ func (b *backfiller) summarize(err error) {
 		known += fmt.Sprintf(" (%d are held from before)", t.heldBefore)
 	}
 	line(t.passed, known)
+	line(t.gone, "are not there although they were listed")
 	if b.dryRun {
 		fmt.Fprintf(&text, "%9d would be delivered, %d bytes\n", t.proposed, t.bytes)
 	} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ func newCheckCommand(environ []string) *cobra.Command {
 		Use:   "check",
 		Short: "Try every neighbour for real, and say what is wrong and how to mend it",
 		Long: "Try every neighbour for real: the configuration, the state directory, S3, SNS, the clock, Dovecot with each mailbox\n" +
-			"that is configured, the certificate and the ports; also while homing runs. Nothing is changed and no mail is sent, unless with --probe.\n" +
+			"that is configured, the certificate and the ports; also while homing runs. Nothing is left behind and no mail is sent, unless with --probe.\n" +
 			"Exit codes: 0 all is well (there may be warnings), 1 something failed, 2 the configuration is wrong.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,12 +84,7 @@ func (c *checker) configure(environ []string) {
 
 // isWrong reports whether a variable has a mistake, so that it means nothing.
 func (c *checker) isWrong(variable string) bool {
-	for _, m := range c.wrong {
-		if m.variable == variable {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.wrong, func(m mistake) bool { return m.variable == variable })
 }
 
 // finding is what came of a check. The zero value is success without words.
@@ -152,6 +148,7 @@ func (c *checker) groups() []group {
 	for _, host := range c.hosts() {
 		all = append(all, c.awsGroup(func(ctx context.Context, p *page) { c.sns(ctx, p, host) }))
 	}
+	all = append(all, c.queues()...)
 	return append(all, c.clock, c.destination, c.certificate, c.listeners)
 }
 

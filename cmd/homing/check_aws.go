@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/homing-mail/homing/fetcher"
@@ -81,7 +80,10 @@ func (c *checker) bucket(ctx context.Context, p *page, at place) {
 	}
 	trial := fetcher.NewTrial(c.client)
 	where := fetcher.Place{Bucket: at.bucket, Prefix: at.prefix}
-	target := strings.TrimSuffix(at.bucket+"/"+at.prefix, "/")
+	target := at.bucket
+	if at.prefix != "" {
+		target += "/" + at.prefix
+	}
 	var key string
 	var refused *fetcher.TrialError
 	listed := p.try(ctx, "s3 list", target, func(ctx context.Context) finding {

@@ -104,7 +104,7 @@ func TestCheckBuckets(t *testing.T) {
 	wantWell(t, lists[2], "there is no object yet")
 	wantWell(t, gets[1], "without an object to read")
 	wantWarning(t, lines.find("s3 write")[0], "not tried", "s3:PutObject and s3:DeleteObject")
-	if lists[1].Target != "mail" || lists[2].Target != "mail/none" {
+	if lists[1].Target != "mail" || lists[2].Target != "mail/none/" {
 		t.Errorf("the targets are %q and %q", lists[1].Target, lists[2].Target)
 	}
 }

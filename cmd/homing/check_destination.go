@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/homing-mail/homing/courier"
@@ -30,11 +31,9 @@ func (c *checker) mailboxes() (all []namedMailbox) {
 	for _, t := range rules {
 		all = append(all, namedMailbox{t.Mailbox, "HOMING_RECIPIENTS, rule " + t.Pattern + "="})
 	}
-	for _, other := range []namedMailbox{{string(c.cfg.FallbackMailbox), "HOMING_FALLBACK_MAILBOX"}} {
-		known := false
-		for _, m := range all {
-			known = known || m.name == other.name
-		}
+	for _, other := range []namedMailbox{
+		{string(c.cfg.FallbackMailbox), "HOMING_FALLBACK_MAILBOX"}, {string(c.cfg.Postmaster), "HOMING_POSTMASTER"}} {
+		known := slices.ContainsFunc(all, func(m namedMailbox) bool { return m.name == other.name })
 		if other.name != "" && !known {
 			all = append(all, other)
 		}

@@ -29,7 +29,8 @@ func checkDestination(t *testing.T, environ ...string) collected {
 
 func TestCheckMailboxes(t *testing.T) {
 	s := newSink(t)
-	environ := []string{s.variable, "HOMING_RECIPIENTS=info@=Alice@Example.com bob, *=alice@example.com", "HOMING_FALLBACK_MAILBOX=alice@example.com"}
+	environ := []string{s.variable, "HOMING_RECIPIENTS=info@=Alice@Example.com bob, *=alice@example.com", "HOMING_FALLBACK_MAILBOX=alice@example.com",
+		"HOMING_POSTMASTER=post@example.com"}
 	for _, test := range []struct {
 		err    error
 		failed bool
@@ -51,7 +52,7 @@ func TestCheckMailboxes(t *testing.T) {
 		wantWell(t, lines.one(t, "lmtp"), "CHUNKING PIPELINING")
 		found := lines.find("mailbox")
 		// go-smtp's server wants a domain, whatever it is told to answer.
-		if len(found) != 2 || found[0].Target != "alice@example.com" || found[1].Target != "bob" {
+		if len(found) != 3 || found[0].Target != "alice@example.com" || found[1].Target != "bob" || found[2].Target != "post@example.com" {
 			t.Fatalf("the lines are\n%s", lines)
 		}
 		switch line := found[0]; {
@@ -256,8 +257,12 @@ func TestProbeWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	c := &checker{patience: checkTime, probing: true, probeTo: "post@example.test"}
-	c.configure([]string{"HOMING_DELIVER_TO=lmtp:" + socket})
+	c := &checker{patience: checkTime, probing: true}
+	c.configure([]string{"HOMING_DELIVER_TO=lmtp:" + socket, "HOMING_POSTMASTER=Post@example.test"})
+	if err := c.choosePostmaster(); err != nil || c.probeTo != "post@example.test" {
+		t.Fatalf("the mailbox is %q, %v", c.probeTo, err)
+	}
+	c.cfg.Postmaster = "" // which would be tried by RCPT first
 	lines, err := c.all(t, []group{c.destination})
 	if err != nil || taken.Load() != 2 {
 		t.Errorf("%v, %d mails\n%s", err, taken.Load(), lines)

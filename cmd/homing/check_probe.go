@@ -17,7 +17,10 @@ func (c *checker) choosePostmaster() error {
 		return nil
 	}
 	if c.probeTo == "" {
-		return usageError{errors.New("--probe needs a mailbox: name it by --probe-to")}
+		c.probeTo = string(c.cfg.Postmaster)
+	}
+	if c.probeTo == "" {
+		return usageError{errors.New("--probe needs a mailbox: name it by --probe-to, or set HOMING_POSTMASTER")}
 	}
 	to, err := parseMailbox(c.probeTo)
 	if err != nil {

@@ -71,6 +71,9 @@ func (c *Config) warnings() []string {
 	if c.History < repeats {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
 	}
+	if c.DLQ != "" && c.Postmaster == "" {
+		found = append(found, "HOMING_DLQ is read, but without HOMING_POSTMASTER nobody is told what came back from it")
+	}
 	if 0 < c.SweepInterval && c.SweepInterval < time.Minute {
 		found = append(found, "HOMING_SWEEP_INTERVAL is shorter than a minute: each sweep lists the whole bucket, and S3 charges for every 1,000 objects")
 	}

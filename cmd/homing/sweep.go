@@ -18,7 +18,7 @@ func (a *app) sweep(ctx context.Context) error {
 	return poller.NewSweeper(poller.SweepConfig{
 		Store: &bucketStore{Fetcher: a.source.Fetcher, metrics: a.metrics, log: a.log}, Ledger: a.spool, Observer: a.metrics, Log: a.log,
 		Places: a.cfg.listed(), Moved: a.cfg.AfterDelivery.prefix, Interval: a.cfg.SweepInterval, Grace: a.cfg.SweepGrace,
-		Window: a.cfg.sweepWindow(), Since: a.spool.Made(),
+		Window: a.cfg.sweepWindow(), Since: a.spool.Made(), Ready: a.pull.quiet,
 	}).Run(ctx)
 }
 

@@ -54,6 +54,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	linger(r)
 	var request Request
 	if err := json.Unmarshal(text, &request); err != nil {
 		answer(w, nil, &refusal{http.StatusBadRequest, "MalformedInput", err.Error()})
@@ -71,6 +72,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	result, err := s.work(r, operation, &request)
 	answer(w, result, err)
+}
+
+// leastTime is how long every request takes. The SDK closes a request's body
+// when the answer comes, and the connection is lost if that is before the
+// client has found the body's end: over a pipe it often would be.
+const leastTime = time.Millisecond
+
+func linger(r *http.Request) {
+	timer := time.NewTimer(leastTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
 }
 
 func answer(w http.ResponseWriter, result any, err error) {

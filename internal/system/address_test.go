@@ -22,7 +22,7 @@ func TestHostileAddresses(t *testing.T) {
 		"@home.test",
 		"alice@",
 		"",
-		strings.Repeat("a", 300) + "@home.test",
+		strings.Repeat("a", 400) + "@home.test",
 	}
 	versions(t, func(t *testing.T, version dovecot.Version) {
 		h := settle(t, dovecot.Options{Version: version, Users: users("alice", "bob")})

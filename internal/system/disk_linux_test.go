@@ -109,7 +109,7 @@ func TestDiskIsFull(t *testing.T) {
 		h := settle(t, dovecot.Options{Version: version, Users: users("alice")}, "HOMING_STATE_DIR", dir)
 		h.dovecot.Stop(t)
 		id := h.send(letter("waiting"), "ann@far.test", address("alice"))
-		h.daemon.await(t, "the destination does not answer; mail is taken and kept meanwhile")
+		h.await(t, "the destination does not answer; mail is taken and kept meanwhile")
 		ballast := fill(t, dir, 0)
 		if status, _, err := h.get("/readyz"); status != http.StatusServiceUnavailable {
 			t.Errorf("/readyz answers %d, %v; want 503", status, err)

@@ -32,9 +32,9 @@ func testKilledAtAnyInstant(t *testing.T, options dovecot.Options, onceOnly bool
 	h := settle(t, options)
 	l := h.begin(0, crowd...)
 	for range times {
-		instant := rand.N(400 * time.Millisecond)
+		l.awaitMore(1 + rand.N(20))
 		select {
-		case <-time.After(instant):
+		case <-time.After(rand.N(200 * time.Millisecond)):
 		case <-h.exited:
 			t.Fatalf("homing ended by itself:\n%s", h.log.tail())
 		}

@@ -56,6 +56,23 @@ func (l *load) take() (n int, more bool) {
 	return l.next - 1, true
 }
 
+// awaitMore waits until so many more are acknowledged.
+func (l *load) awaitMore(more int) {
+	l.home.tb.Helper()
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.acked)
+	}
+	want := count() + more
+	await(l.home.tb, fmt.Sprintf("%d messages to be acknowledged", want), func() error {
+		if n := count(); n < want {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
+}
+
 // moved tells where homing listens now.
 func (l *load) moved(where string) {
 	l.mu.Lock()

@@ -101,7 +101,7 @@ func TestDovecotComesLater(t *testing.T) {
 		h.env = bare(t, "lmtp:"+server.UnixSocket).with("AWS_ENDPOINT_URL_S3", s3.URL())
 		h.daemon = serve(t, h.env)
 		id := h.send(letter("early"), "ann@far.test", address("alice"))
-		line := h.daemon.await(t, "the destination does not answer; mail is taken and kept meanwhile")
+		line := h.await(t, "the destination does not answer; mail is taken and kept meanwhile")
 		if line["level"] != "WARN" {
 			t.Errorf("it is logged as %v", line)
 		}

@@ -85,12 +85,12 @@ func TestRulesFileIsFollowed(t *testing.T) {
 		h.one(address("alice"), "INBOX")
 
 		write("anybody@home.test=bob@home.test, *=alice@home.test\n")
-		h.daemon.await(t, "the recipient rules were read again")
+		h.await(t, "the recipient rules were read again")
 		h.send(letter("second"), "ann@far.test", "anybody@home.test")
 		h.one(address("bob"), "INBOX")
 
 		write("anybody@home.test\n")
-		line := h.daemon.await(t, "the recipient rules stay as they were")
+		line := h.await(t, "the recipient rules stay as they were")
 		if text := fmt.Sprint(line["error"]); !strings.Contains(text, `"anybody@home.test"`) {
 			t.Errorf("the log does not say what is wrong with the rules: %q", text)
 		}

@@ -44,7 +44,10 @@ func newCloud(t *testing.T, pairs ...string) *cloud {
 	}
 	// The host's name is part of what is signed.
 	behind := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }}
-	proxy := httptest.NewServer(s3test.Faulty(behind, func(*http.Request) *s3test.Fault {
+	proxy := httptest.NewServer(s3test.Faulty(behind, func(r *http.Request) *s3test.Fault {
+		if strings.Trim(r.URL.Path, "/") == bucket {
+			return nil // the bucket, not an object
+		}
 		c.asked.Add(1)
 		return c.fault.Load()
 	}))

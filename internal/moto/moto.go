@@ -1,0 +1,178 @@
+// Package moto starts moto for tests: AWS's SQS (and KMS) as others understand
+// them, out of Debian 13's python3-moto in the root that test.sh makes.
+package moto
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/homing-mail/homing/internal/neighbour"
+)
+
+const (
+	// program is where Debian puts it, inside the root.
+	program = "/usr/bin/moto_server"
+	// defaultTrixie is where test.sh makes the Debian 13 root unless the
+	// environment variable NEIGHBOUR_TRIXIE says otherwise.
+	defaultTrixie = "/var/cache/homing-test/trixie"
+	// patience is how long a slow machine may take to start it.
+	patience = 60 * time.Second
+	// Region is in the URLs and ARNs of what moto makes.
+	Region = "us-east-1"
+)
+
+// Server is a running moto.
+type Server struct {
+	URL string // the endpoint of all services
+}
+
+// Start runs a server on a loopback port until the test ends. Where it is not
+// installed it ends the test as package neighbour does.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	root := require(tb)
+	var err error
+	for range 5 { // the port it is given may be taken before it listens
+		var s *Server
+		if s, err = start(tb, root); err == nil {
+			return s
+		}
+	}
+	tb.Fatalf("start moto: %v", err)
+	return nil
+}
+
+func require(tb testing.TB) (root string) {
+	tb.Helper()
+	root = os.Getenv("NEIGHBOUR_TRIXIE")
+	if root == "" {
+		root = defaultTrixie
+	}
+	if _, err := os.Stat(filepath.Join(root, program)); err != nil {
+		neighbour.Missing(tb, "moto in "+root, "./test.sh as root makes it")
+	}
+	if os.Geteuid() != 0 {
+		neighbour.Missing(tb, "the right to chroot to moto", "run the tests as root")
+	}
+	return filepath.Clean(root)
+}
+
+func start(tb testing.TB, root string) (*Server, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(tb.TempDir(), "moto.log")
+	log, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(program, "-H", host, "-p", port)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "LC_ALL=C.UTF-8"}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	dieWithParent(cmd.SysProcAttr)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		// It is killed; its exit code tells nothing that its log does not.
+		_ = cmd.Wait()
+	}()
+	stop := func() {
+		_ = cmd.Process.Kill() // an error means that it has ended already
+		<-exited
+	}
+	s := &Server{URL: "http://" + address}
+	if err := s.await(exited); err != nil {
+		stop()
+		text, _ := os.ReadFile(path) // without it the error must do
+		return nil, fmt.Errorf("%w\n%s", err, text)
+	}
+	tb.Cleanup(stop)
+	return s, nil
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}
+
+// await returns when the server answers.
+func (s *Server) await(exited <-chan struct{}) error {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	end := time.After(patience)
+	for {
+		answer, err := client.Get(s.URL + "/moto-api/")
+		if err == nil {
+			answer.Body.Close()
+			return nil
+		}
+		select {
+		case <-exited:
+			return errors.New("moto ended at once")
+		case <-end:
+			return fmt.Errorf("moto does not answer: %w", err)
+		case <-again.C:
+		}
+	}
+}
+
+// SQS returns a client of its SQS.
+func (s *Server) SQS() *sqs.Client {
+	return sqs.New(sqs.Options{BaseEndpoint: aws.String(s.URL), Region: Region,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+}
+
+// Queue makes a queue with these attributes, which may be nil, and returns its
+// URL.
+func (s *Server) Queue(tb testing.TB, name string, attributes map[string]string) string {
+	tb.Helper()
+	out, err := s.SQS().CreateQueue(tb.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	if err != nil {
+		tb.Fatalf("make the queue %s: %v", name, err)
+	}
+	return aws.ToString(out.QueueUrl)
+}
+
+// Empty reports whether a queue has no message, visible or not.
+func (s *Server) Empty(tb testing.TB, url string) bool {
+	tb.Helper()
+	out, err := s.SQS().GetQueueAttributes(tb.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	if err != nil {
+		tb.Fatalf("attributes of %s: %v", url, err)
+	}
+	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"} {
+		if out.Attributes[name] != "0" {
+			return false
+		}
+	}
+	return true
+}
