@@ -79,7 +79,10 @@ type Config struct {
 	RetryFor time.Duration // then an item is held
 	After    After
 	Grace    time.Duration // how long what is in flight may go on when Run is told to stop
-	Probe    time.Duration // how often a destination that is away is looked for; 0: 10 s
+	// Pause is how long Run waits before it delivers anything: after homing was
+	// killed, Dovecot may still be working on what was sent.
+	Pause time.Duration
+	Probe time.Duration // how often a destination that is away is looked for; 0: 10 s
 }
 
 const (
@@ -111,6 +114,9 @@ func New(c Config) *Courier {
 	courier := &Courier{Config: c, done: make(chan struct{}, 1)}
 	courier.presence.lost, courier.presence.back = make(chan error, 1), make(chan struct{}, 1)
 	courier.SetRules(c.Rules)
+	if c.Pause > 0 {
+		courier.presence.gone()
+	}
 	return courier
 }
 

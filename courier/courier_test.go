@@ -837,6 +837,18 @@ func TestRulesChangeWhileMailWaits(t *testing.T) {
 	})
 }
 
+func TestPauseBeforeTheFirstDelivery(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.config.Pause = 2 * time.Second
+		defer r.start()()
+		r.take("m1", mail, "a@example.org")
+		r.pass(1900 * time.Millisecond)
+		r.wantCopies("a@example.org", 0)
+		r.pass(200 * time.Millisecond)
+		r.wantCopies("a@example.org", 1)
+	})
+}
+
 func TestStopLetsFinishWhatIsInFlight(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		release := make(chan struct{})

@@ -71,6 +71,7 @@ func (c *Courier) Present(ctx context.Context) error {
 // watch looks for the destination at the start, and whenever a delivery has
 // found it away, until it answers.
 func (c *Courier) watch(ctx context.Context) {
+	pause(ctx, c.Pause)
 	c.seek(ctx, c.Destination.Probe(ctx))
 	for {
 		select {
@@ -84,6 +85,7 @@ func (c *Courier) watch(ctx context.Context) {
 
 // seek probes until the destination answers; err is why it is thought away.
 func (c *Courier) seek(ctx context.Context, err error) {
+	absent := err != nil
 	if err != nil && ctx.Err() == nil {
 		c.presence.gone()
 		c.Observer.DestinationUp(false)
@@ -105,7 +107,7 @@ func (c *Courier) seek(ctx context.Context, err error) {
 	case <-c.presence.lost:
 	default:
 	}
-	if c.presence.returned() {
+	if c.presence.returned() && absent {
 		c.Log.Info("the destination answers again")
 	}
 	c.Observer.DestinationUp(true)

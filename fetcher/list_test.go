@@ -124,7 +124,7 @@ func TestListPages(t *testing.T) {
 		{s3test.Fault{Status: http.StatusForbidden, Code: "AccessDenied"}, denied},
 		{s3test.Fault{Status: http.StatusServiceUnavailable, Code: "SlowDown"}, throttled},
 		{s3test.Fault{Reset: true}, network},
-		{s3test.Fault{Truncate: true, After: 200}, other},
+		{s3test.Fault{Truncate: true, After: 200}, network},
 	} {
 		server.Inject(func(r *http.Request) *s3test.Fault {
 			if r.URL.Query().Has("continuation-token") {

@@ -154,8 +154,34 @@ func TestBackoffEndsWithTheLastConnection(t *testing.T) {
 		first := th.start(th.bob)
 		second := th.start(func() error { return th.to("carol@y.test") })
 		close(th.cue("failed"))
-		if err := errors.Join(<-first, <-second); err != nil || time.Since(begun) > 0 {
+		// carol's own connection was lost with her message on it: she rests.
+		if err := errors.Join(<-first, <-second); err != nil || time.Since(begun) > th.config.Timeouts.Rest {
 			t.Errorf("got %v after %s", err, time.Since(begun))
+		}
+	})
+}
+
+// What was sent on a connection that is lost may still be delivered by the
+// process at its other end: the mailbox is left alone meanwhile, others are not.
+func TestMailboxRestsAfterALoss(t *testing.T) {
+	carol := strings.ReplaceAll(bob, "bob@", "carol@")
+	plays := []string{
+		greetDovecot + bob + `
+			CLOSE
+		`,
+		greetDovecot + carol + taken + bob + taken + bye,
+	}
+	playConfigured(t, Config{Connections: 2}, plays, func(t *testing.T, th *theatre) {
+		if _, ok := errors.AsType[*UnknownError](th.bob()); !ok {
+			t.Error("the first is not unknown")
+		}
+		begun := time.Now()
+		second := th.start(th.bob)
+		if err := th.to("carol@y.test"); err != nil || time.Since(begun) > 0 {
+			t.Errorf("another mailbox: %v after %s", err, time.Since(begun))
+		}
+		if err := <-second; err != nil || time.Since(begun) != 2*time.Second {
+			t.Errorf("the mailbox itself: %v after %s", err, time.Since(begun))
 		}
 	})
 }

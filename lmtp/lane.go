@@ -1,6 +1,9 @@
 package lmtp
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// maxInFlight and maxBytes bound what is in flight on a connection. Two
@@ -18,7 +21,8 @@ const (
 type lane struct {
 	key   string
 	queue []*transaction
-	conn  *conn // nil: nobody works it
+	conn  *conn       // nil: nobody works it
+	rest  *time.Timer // not nil: nobody may work it until the timer fires
 }
 
 // remove takes out a transaction that nobody wants any more.

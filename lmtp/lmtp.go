@@ -60,6 +60,12 @@ type Timeouts struct {
 	Write    time.Duration // for each write: 3 min
 	Final    time.Duration // for the verdict, after the last octet: 10 min
 	Idle     time.Duration // until an unused connection is given up with QUIT: 1 min
+
+	// Rest is how long a mailbox is left alone after its connection was lost with
+	// whole messages on it: 2 s. Dovecot goes on with those, and its duplicate
+	// database loses entries when another connection delivers to the same user
+	// meanwhile (measured with Dovecot 2.3.19 and 2.4.1).
+	Rest time.Duration
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -70,6 +76,7 @@ func (t Timeouts) withDefaults() Timeouts {
 		Write:    cmp.Or(t.Write, 3*time.Minute),
 		Final:    cmp.Or(t.Final, 10*time.Minute),
 		Idle:     cmp.Or(t.Idle, time.Minute),
+		Rest:     cmp.Or(t.Rest, 2*time.Second),
 	}
 }
 
@@ -84,7 +91,7 @@ type Client struct {
 	// and transactions: a thousand deliveries a second do not contend for it.
 	mu       sync.Mutex
 	closed   bool
-	lanes    map[string]*lane // those with a transaction or a connection
+	lanes    map[string]*lane // those with a transaction or a connection, or at rest
 	waiting  []*lane          // those with transactions and no connection, longest first
 	conns    map[*conn]struct{}
 	idle     []*conn // the part of conns without a lane, last used last
@@ -165,6 +172,9 @@ func (c *Client) Close() error {
 	c.failWaiting(errClosed)
 	for _, l := range c.lanes {
 		l.fail(errClosed)
+		if l.rest != nil {
+			l.rest.Stop()
+		}
 	}
 	for k := range c.conns {
 		k.stop()

@@ -44,6 +44,9 @@ func (c *Client) remove(k *conn) {
 	defer c.mu.Unlock()
 	delete(c.conns, k)
 	if l := k.lane; l != nil {
+		if slices.ContainsFunc(k.inFlight, func(t *transaction) bool { return t.sent }) && !c.closed {
+			c.restLane(l)
+		}
 		l.putBack(k.settle())
 		if c.closed {
 			l.fail(errClosed)

@@ -32,7 +32,7 @@ func (c *Client) enqueue(t *transaction) error {
 	t.lane = l
 	l.queue = append(l.queue, t)
 	switch {
-	case l.conn == nil && len(l.queue) == 1:
+	case l.conn == nil && l.rest == nil && len(l.queue) == 1:
 		c.waiting = append(c.waiting, l)
 		c.schedule()
 	case l.conn != nil && len(l.conn.inFlight) <= refill:
@@ -60,7 +60,7 @@ func (c *Client) cancel(t *transaction) error {
 
 // dropIfEmpty forgets a lane that nobody works and nobody waits in.
 func (c *Client) dropIfEmpty(l *lane) {
-	if l.conn != nil || len(l.queue) > 0 {
+	if l.conn != nil || l.rest != nil || len(l.queue) > 0 {
 		return
 	}
 	delete(c.lanes, l.key)
@@ -94,11 +94,30 @@ func (c *Client) assign(k *conn) {
 func (c *Client) release(k *conn) {
 	l := k.lane
 	l.conn, k.lane = nil, nil
-	if len(l.queue) > 0 {
+	c.lineUp(l)
+}
+
+// lineUp has a lane that nobody works wait for a connection, if it has anything
+// to do and may do it.
+func (c *Client) lineUp(l *lane) {
+	switch {
+	case l.rest != nil:
+	case len(l.queue) > 0:
 		c.waiting = append(c.waiting, l)
-	} else {
+	default:
 		delete(c.lanes, l.key)
 	}
+}
+
+// restLane keeps a lane from being worked for a while; c.mu is held.
+func (c *Client) restLane(l *lane) {
+	l.rest = time.AfterFunc(c.config.Timeouts.Rest, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		l.rest = nil
+		c.lineUp(l)
+		c.schedule()
+	})
 }
 
 // take gives k what it is to write next: nothing while it must wait for

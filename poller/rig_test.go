@@ -140,6 +140,20 @@ func (b *boxes) got() map[string]int {
 	return counts
 }
 
+// tried is how often a delivery to a mailbox was tried.
+func (b *boxes) tried(mailbox string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tries[mailbox]
+}
+
+// mail is the first mail in a mailbox.
+func (b *boxes) mail(mailbox string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mails[mailbox][0]
+}
+
 // reply is an LMTP reply.
 type reply int
 
@@ -206,12 +220,11 @@ type replica struct {
 	seal    *seal
 	tally   *tally
 	log     *log
-	free    func(string) (int64, error)
 }
 
 // newReplica makes one with a state directory of its own. It must be within the
 // bubble of the server.
-func newReplica(t *testing.T, server *sqstest.Server, to courier.Destination, change func(*QueueConfig, *spool.Options)) *replica {
+func newReplica(t *testing.T, server *sqstest.Server, to courier.Destination, change func(*QueueConfig, *spool.Options), tune ...func(*courier.Config)) *replica {
 	t.Helper()
 	r := &replica{t: t, seal: &seal{}, tally: &tally{counts: map[string]int{}}, log: &log{}}
 	t.Cleanup(func() {
@@ -230,8 +243,12 @@ func newReplica(t *testing.T, server *sqstest.Server, to courier.Destination, ch
 	if r.spool, err = spool.Open(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}
-	r.courier = courier.New(courier.Config{Spool: r.spool, Source: bucket{}, Destination: to, Observer: r.tally, Log: logger,
-		RetryFor: 5 * 24 * time.Hour, Grace: 5 * time.Second})
+	delivering := courier.Config{Spool: r.spool, Source: bucket{}, Destination: to, Observer: r.tally, Log: logger,
+		RetryFor: 5 * 24 * time.Hour, Grace: 5 * time.Second}
+	for _, t := range tune {
+		t(&delivering)
+	}
+	r.courier = courier.New(delivering)
 	c.Intake = intake.New(intake.Config{Spool: r.spool, Observer: r.tally, Log: logger, History: 30 * 24 * time.Hour})
 	c.Ledger, c.Courier = r.spool, r.courier
 	r.queue = NewQueue(c)

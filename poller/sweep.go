@@ -70,6 +70,7 @@ type Sweeper struct {
 // NewSweeper returns a sweeper; [Sweeper.Run] starts it.
 func NewSweeper(c SweepConfig) *Sweeper {
 	c.Places = Outermost(c.Places)
+	c.Since = c.Since.Truncate(time.Second) // S3's times have no more
 	return &Sweeper{SweepConfig: c, memory: newSweepMemory()}
 }
 

@@ -61,11 +61,12 @@ func (s *shelf) Look(_ context.Context, o Object) (Marks, error) {
 
 // sweepTally is a SweepObserver.
 type sweepTally struct {
+	mu                             sync.Mutex
 	objects, sweeps, notifications map[string]int
 }
 
 func newSweepTally() *sweepTally {
-	return &sweepTally{map[string]int{}, map[string]int{}, map[string]int{}}
+	return &sweepTally{objects: map[string]int{}, sweeps: map[string]int{}, notifications: map[string]int{}}
 }
 
 func (s *sweepTally) SweptObjects(result string, n int) {
@@ -73,7 +74,11 @@ func (s *sweepTally) SweptObjects(result string, n int) {
 		s.objects[result] += n
 	}
 }
-func (s *sweepTally) Swept(result string, _ time.Duration) { s.sweeps[result]++ }
+func (s *sweepTally) Swept(result string, _ time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweeps[result]++
+}
 func (s *sweepTally) Notification(source, kind, result string) {
 	s.notifications[source+" "+kind+" "+result]++
 }
@@ -340,6 +345,8 @@ func TestSweepRun(t *testing.T) {
 		wait := func(d time.Duration, want int) {
 			<-time.After(d)
 			synctest.Wait()
+			sweeps.mu.Lock()
+			defer sweeps.mu.Unlock()
 			if got := sweeps.sweeps["ok"]; got != want {
 				t.Errorf("%d sweeps, want %d", got, want)
 			}

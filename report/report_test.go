@@ -140,7 +140,7 @@ func TestSettledAtOnce(t *testing.T) {
 		wants(t, report, "From: homing <me@example.com>\r\n", "To: <me@example.com>\r\n", "Auto-Submitted: auto-generated\r\n",
 			"Subject: homing: 2 messages back from the dead-letter queue\r\n", "the first was published 1999-12-31 20:00:00 UTC",
 			"2x ErrorCode 503", "None of them waits any more.", "delivered, item 1,", ": m2\r\n", "for alice@example.com")
-		r.wait(48*time.Hour, 1)
+		r.wait(3*time.Hour, 1)
 	})
 }
 
@@ -212,7 +212,7 @@ func TestNoneAboutReports(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.spool.Release(items[0].Number)
-		r.wait(72*time.Hour, 1)
+		r.wait(3*time.Hour, 1)
 	})
 }
 

@@ -88,6 +88,7 @@ type Spool struct {
 	clock  *clock
 	writer *writer
 	made   time.Time // zero for a guest
+	killed bool
 
 	changed chan struct{} // capacity 1: something may be due
 	open    atomic.Int64  // unfinished items, as last counted plus accepted since
@@ -125,8 +126,8 @@ func (s *Spool) prepare(path string) error {
 	if err := os.MkdirAll(s.opts.Dir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w (make it writable for this user or set HOMING_STATE_DIR)", err)
 	}
-	lock, err := lockDir(s.opts.Dir)
-	s.lock = lock
+	var err error
+	s.lock, s.killed, err = lockDir(s.opts.Dir)
 	return err
 }
 
@@ -164,7 +165,7 @@ func (s *Spool) release() error {
 		errs = append(errs, s.db.Close())
 	}
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		errs = append(errs, unlock(s.lock))
 	}
 	return errors.Join(errs...)
 }
@@ -206,6 +207,9 @@ func (s *Spool) Maintain(ctx context.Context) error {
 func (s *Spool) tidy(ctx context.Context) error {
 	return errors.Join(s.keepClock(ctx), s.forget(ctx), s.count(ctx))
 }
+
+// Killed reports whether the daemon before this one did not close the spool.
+func (s *Spool) Killed() bool { return s.killed }
 
 // Changed receives whenever something may have become due.
 func (s *Spool) Changed() <-chan struct{} { return s.changed }

@@ -542,6 +542,31 @@ func TestOneDaemonAtATime(t *testing.T) {
 	}
 }
 
+func TestKilledIsNoticed(t *testing.T) {
+	s := openTest(t, Options{})
+	dir := s.opts.Dir
+	if s.Killed() {
+		t.Error("a new spool was never killed")
+	}
+	// What a kill does: the lock goes, the file stays as it is.
+	text, err := os.ReadFile(filepath.Join(dir, "homing.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.release()
+	s.db, s.writer, s.lock = nil, nil, nil
+	again := openTest(t, Options{Dir: dir})
+	if again.Killed() {
+		t.Error("it was closed in order")
+	}
+	_ = again.release()
+	again.db, again.writer, again.lock = nil, nil, nil
+	write(t, filepath.Join(dir, "homing.lock"), string(text))
+	if !openTest(t, Options{Dir: dir}).Killed() {
+		t.Error("a kill was not noticed")
+	}
+}
+
 func TestGuestNeedsASpool(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Open(t.Context(), Options{Dir: dir, Guest: true}); err == nil || !strings.Contains(err.Error(), "HOMING_STATE_DIR") {

@@ -80,6 +80,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 		return nil, err
 	}
 	a.courier = courier.New(courier.Config{
+		Pause: afterKill(a.spool),
 		Spool: a.spool, Source: a.source, Destination: a.out, Observer: observer{a.metrics}, Log: log,
 		Rules: cfg.rules, Fallback: string(cfg.FallbackMailbox), RetryFor: cfg.RetryFor, Grace: grace,
 		After: courier.After{Action: courier.Action(cfg.AfterDelivery.action), Prefix: cfg.AfterDelivery.prefix, Delay: cfg.AfterDeliveryDelay},
@@ -92,6 +93,16 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 		return nil, err
 	}
 	return a, a.listen(ctx)
+}
+
+// afterKill is how long Dovecot is left alone when homing was killed: it may be
+// delivering what was sent then, and its duplicate database loses entries when
+// two connections deliver to one user.
+func afterKill(s *spool.Spool) time.Duration {
+	if s.Killed() {
+		return 2 * time.Second
+	}
+	return 0
 }
 
 // destination makes the way out that HOMING_DELIVER_TO names. It connects to

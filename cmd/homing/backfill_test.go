@@ -249,8 +249,12 @@ func TestBackfillInterrupted(t *testing.T) {
 		t.Errorf("%d of %d mails have come, and it says\n%s", before, all, stdout)
 	}
 	stdout, stderr, err := f.backfill(t.Context(), backfillFlags{})
-	if err != nil || !strings.Contains(stdout, fmt.Sprintf("%9d passed over", before)) || !strings.Contains(stdout, fmt.Sprintf("%9d delivered\n", all-before)) {
-		t.Errorf("%v\n%s%s", err, stdout, stderr)
+	// What the first run left in the spool may be delivered before the listing
+	// comes to it, and is passed over then.
+	var found, passed, delivered int
+	_, scan := fmt.Sscanf(counts(stdout), "%d found, %d passed, %d delivered", &found, &passed, &delivered)
+	if err != nil || scan != nil || found != all || passed < before || passed+delivered != all {
+		t.Errorf("%v, %v: %d had come before\n%s%s", err, scan, before, stdout, stderr)
 	}
 	subjects := map[string]bool{}
 	for _, mail := range f.bag.of(testAddress) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -162,17 +163,19 @@ func (s *Server) Queue(tb testing.TB, name string, attributes map[string]string)
 	return aws.ToString(out.QueueUrl)
 }
 
-// Empty reports whether a queue has no message, visible or not.
-func (s *Server) Empty(tb testing.TB, url string) bool {
+// Left is how many messages a queue has, visible or not.
+func (s *Server) Left(tb testing.TB, url string) (n int) {
 	tb.Helper()
 	out, err := s.SQS().GetQueueAttributes(tb.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 	if err != nil {
 		tb.Fatalf("attributes of %s: %v", url, err)
 	}
 	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"} {
-		if out.Attributes[name] != "0" {
-			return false
+		some, err := strconv.Atoi(out.Attributes[name])
+		if err != nil {
+			tb.Fatalf("%s of %s: %v", name, url, err)
 		}
+		n += some
 	}
-	return true
+	return n
 }

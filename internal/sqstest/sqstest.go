@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -95,11 +96,7 @@ func (s *Server) Client() *sqs.Client {
 func (s *Server) Calls() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	calls := map[string]int{}
-	for name, n := range s.calls {
-		calls[name] = n
-	}
-	return calls
+	return maps.Clone(s.calls)
 }
 
 // Redrive gives a queue a redrive policy: a message received more than most

@@ -20,7 +20,7 @@ type arrived struct {
 
 // dovecots are the lines that Dovecot puts before what it is given.
 var dovecots = regexp.MustCompile(`^Return-Path: <(.*)>\r\nDelivered-To: (.*)\r\n` +
-	`Received: from \S+(?: \(\[[0-9a-f.:]+\]\))?\r\n\tby dovecot\.test with LMTP\r\n\tid \S+\r\n\t\(envelope-from <.*>\)\r\n\tfor <(.*)>; .*\r\n`)
+	`Received: from \S+(?: \(\[[0-9a-f.:]+\]\))?\r\n(?:\t\(using TLS.*\)\r\n)?\tby \S+ with LMTPS?\r\n\tid \S+\r\n\t\(envelope-from <.*>\)\r\n\tfor <(.*)>; .*\r\n`)
 
 // homings are the lines that homing puts before a message.
 var homings = regexp.MustCompile(`^X-Homing-Id: ([0-9a-f]{32})\r\n((?:X-Original-To: \S+\r\n)*)` +

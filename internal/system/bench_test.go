@@ -20,12 +20,12 @@ import (
 	"github.com/homing-mail/homing/internal/snstest"
 )
 
-// The benchmarks take some minutes. For a quick trial:
+// The benchmarks take about five minutes. For a quick trial:
 //
 //	go test -run '^$' -bench . ./internal/system -rounds 2 -messages 200
 var (
 	rounds   = flag.Int("rounds", 15, "paired alternations in a benchmark")
-	messages = flag.Int("messages", 2000, "messages in each half of an alternation")
+	messages = flag.Int("messages", 1000, "messages in each half of an alternation")
 )
 
 // batch is mail that has been stored, and its notifications, signed beforehand.

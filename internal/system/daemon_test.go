@@ -54,10 +54,17 @@ type daemon struct {
 // launch starts the program and does not wait for anything.
 func launch(tb testing.TB, env environment, args ...string) *daemon {
 	tb.Helper()
+	return launchAs(tb, nil, env, args...)
+}
+
+// launchAs is launch as another user, which takes root; nil: as ourselves.
+func launchAs(tb testing.TB, user *syscall.Credential, env environment, args ...string) *daemon {
+	tb.Helper()
 	d := &daemon{cmd: exec.Command(site.program, args...), exited: make(chan struct{})}
 	d.cmd.Env = env.list()
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	d.cmd.SysProcAttr = dieWithParent()
+	d.cmd.SysProcAttr.Credential = user
 	if err := d.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
@@ -78,10 +85,15 @@ func launch(tb testing.TB, env environment, args ...string) *daemon {
 func serve(tb testing.TB, env environment) *daemon {
 	tb.Helper()
 	d := launch(tb, env)
+	d.awaitListeners(tb)
+	return d
+}
+
+func (d *daemon) awaitListeners(tb testing.TB) {
+	tb.Helper()
 	line := d.await(tb, "homing serves")
 	d.webhook, _ = line["webhook"].(string)
 	d.metrics, _ = line["metrics"].(string)
-	return d
 }
 
 // await waits until it has logged a line with this message, and returns it.

@@ -78,6 +78,24 @@ func testSieveFilesMail(t *testing.T, version dovecot.Version, network string) {
 	h.awaitIdle()
 	h.sameMetric(t, `homing_deliveries_total{result="delivered"}`, float64(len(cases)))
 	h.sameMetric(t, `homing_deliveries_total{result="retry"}`, 0)
+
+	// The log tells of each message once, and of none what it says.
+	lines := h.log.lines("delivered")
+	if len(lines) != len(cases) {
+		t.Errorf("%d messages were logged, want %d", len(lines), len(cases))
+	}
+	for _, line := range lines {
+		for _, name := range []string{"id", "recipients", "attempts", "bytes", "elapsed"} {
+			if line[name] == nil {
+				t.Errorf("a log line lacks %q: %v", name, line)
+			}
+		}
+	}
+	for _, private := range []string{"invoice", "Ann <", "Hello."} {
+		if strings.Contains(string(h.log.all()), private) {
+			t.Errorf("the log says %q, which is the message's", private)
+		}
+	}
 }
 
 // verdicts is the header line's value for verdicts that are PASS unless named.

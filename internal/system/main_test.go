@@ -51,6 +51,10 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// One test has another user run the program.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 1, err
+	}
 	if err := build(dir); err != nil {
 		return 1, err
 	}

@@ -4,4 +4,4 @@ package system
 
 import "syscall"
 
-func dieWithParent() *syscall.SysProcAttr { return nil }
+func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }

@@ -76,6 +76,7 @@ func TestUnknownUserIsHeldInTheEnd(t *testing.T) {
 			t.Errorf("`homing queue list` shows %q", table)
 		}
 		h.awaitMetric(t, `homing_messages{state="held"}`, 1)
+		sameOctets(t, []byte(h.run("queue", "export", id)), letter("to nobody"))
 
 		// The operator makes the mailbox, and says so.
 		h.addUser("nobody")

@@ -91,7 +91,7 @@ func writeCertificate(t *testing.T, certPath, keyPath string, serial int64) *x50
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "homing.test"}, DNSNames: []string{"homing.test"},
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "homing.test"}, DNSNames: []string{"homing.test", "localhost"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

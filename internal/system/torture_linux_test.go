@@ -1,7 +1,6 @@
 package system
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,17 +12,15 @@ import (
 	"time"
 
 	"github.com/homing-mail/homing/internal/dovecot"
-	"github.com/homing-mail/homing/internal/sqstest"
 )
 
 var (
 	tortureKills = flag.Int("torture.kills", 30, "how often each torture kills homing")
 	tortureSeed  = flag.Uint64("torture.seed", 0, "of the torture's mail and of its choices; 0: another each time")
+	// What two cores can do with four tortures at once, so that the queues are
+	// neither empty nor endless.
+	tortureRate = flag.Int("torture.rate", 30, "messages a second in each torture")
 )
-
-// messagesPerSecond is the load on each torture: half of what two cores can do
-// with four tortures at once, so that the queues are neither empty nor endless.
-const messagesPerSecond = 30
 
 // torture is a number of homings among neighbours that fail.
 type torture struct {
@@ -213,83 +210,5 @@ func (tt *torture) report(a *announcer, v verdict) {
 	}
 	tt.t.Logf("Dovecot %s, %d replicas: %d messages, %d notifications taken, %d of them repeated; %s", tt.dovecot.Version, len(tt.replicas),
 		a.sent, a.acked, a.repeated, strings.Join(done, ", "))
-	tt.t.Logf("%d deliveries, %d copies, %d duplicates, %d held, 0 lost", v.deliveries, v.copies, v.duplicates, v.held)
-}
-
-// nothing is left anywhere else.
-func nothing() error { return nil }
-
-// Whatever fails, every acknowledged message is in its mailbox, octet for octet
-// and once, or held with a reason.
-func TestTorture(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it takes a minute")
-	}
-	t.Parallel()
-	for i, version := range dovecot.Versions() {
-		t.Run("alone/"+string(version), func(t *testing.T) {
-			t.Parallel()
-			tt := newTorture(t, version, i, 1)
-			if tt.disk = newSmallDisk(t); tt.disk != nil {
-				tt.replicas[0].env["HOMING_STATE_DIR"] = tt.disk.dir
-			}
-			if v := tt.overWebhooks(); v.duplicates > 0 {
-				t.Errorf("%d messages came twice", v.duplicates)
-			}
-		})
-	}
-	t.Run("webhook replicas", func(t *testing.T) {
-		t.Parallel()
-		newTorture(t, dovecot.V24, 2, 2).overWebhooks()
-	})
-	t.Run("SQS replicas", func(t *testing.T) {
-		t.Parallel()
-		newTorture(t, dovecot.V23, 3, 3).overQueue()
-	})
-}
-
-func (tt *torture) overWebhooks() verdict {
-	tt.t.Helper()
-	tt.hooks = newHooks(tt.seed, len(tt.replicas))
-	for i := range tt.replicas {
-		tt.start(i)
-	}
-	a := newAnnouncer(tt.t, tt.seed, tt.s3, messagesPerSecond, tt.hooks.post)
-	defer a.done.Wait()
-	defer a.stop()
-	tt.strain(a)
-	v := tt.finish(a, nothing)
-	tt.report(a, v)
-	return v
-}
-
-func (tt *torture) overQueue() {
-	tt.t.Helper()
-	server, err := sqstest.New("mail")
-	if err != nil {
-		tt.t.Fatal(err)
-	}
-	tt.t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			tt.t.Error(err)
-		}
-	})
-	for i, r := range tt.replicas {
-		r.env = r.env.with("HOMING_LISTEN", "", "HOMING_SQS_QUEUES", server.URL("mail"), "AWS_REGION", "us-east-1")
-		tt.start(i)
-	}
-	a := newAnnouncer(tt.t, tt.seed, tt.s3, messagesPerSecond, func(_ context.Context, notification []byte) bool {
-		server.Send("mail", string(notification), nil, time.Time{})
-		return true
-	})
-	defer a.done.Wait()
-	defer a.stop()
-	tt.strain(a)
-	v := tt.finish(a, func() error {
-		if n := len(server.Messages("mail")); n > 0 {
-			return fmt.Errorf("the queue has %d messages", n)
-		}
-		return nil
-	})
-	tt.report(a, v)
+	tt.t.Logf("%d deliveries, %d copies, %d duplicates, %d held, %d lost", v.deliveries, v.copies, v.duplicates, v.held, v.lost)
 }

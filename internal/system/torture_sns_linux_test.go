@@ -123,11 +123,14 @@ func (a *announcer) draw() []byte {
 	return drawn
 }
 
-// insist posts a notification until it is acknowledged.
+// insist posts a notification until it is acknowledged, or the test has failed.
 func (a *announcer) insist(ctx context.Context, notification []byte) bool {
 	again := time.NewTicker(25 * time.Millisecond)
 	defer again.Stop()
 	for !a.post(ctx, notification) {
+		if a.tb.Failed() {
+			return false
+		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():

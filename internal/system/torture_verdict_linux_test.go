@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// delivery is one message for one mailbox.
+// tortureDelivery is one message for one mailbox.
 type tortureDelivery struct {
 	n       int
 	mailbox string
 }
 
 // verdict is what became of it all.
-type verdict struct{ deliveries, copies, duplicates, held int }
+type verdict struct{ deliveries, copies, duplicates, held, lost int }
 
 // judge compares every mailbox with all that was acknowledged: nothing may be
 // lost or altered, and nothing held but what has to be.
@@ -33,6 +33,7 @@ func (tt *torture) judge(sent int) (v verdict) {
 			v.deliveries++
 			one := tortureDelivery{n, mailbox}
 			if copies[one] == 0 {
+				v.lost++
 				tt.t.Errorf("message %d (%s) for %s was acknowledged and is lost:%s", n, p.id, mailbox, tt.story(n, p.id, mailbox))
 			}
 			v.duplicates += max(copies[one]-1, 0)
@@ -90,19 +91,31 @@ func (tt *torture) story(n int, id, mailbox string) string {
 		}
 	}
 	log := slices.Collect(strings.Lines(tt.replicas[0].readDovecot("dovecot.log")))
-	mentions := func(line string) bool { return strings.Contains(line, fmt.Sprintf("<t-%d@", n)) }
-	if first := slices.IndexFunc(log, mentions); first >= 0 {
-		log = log[first:]
+	user := "lmtp(" + withoutDetail(mailbox) + ")"
+	mentions := func(line string) bool {
+		return strings.Contains(line, fmt.Sprintf("<t-%d@", n)) && strings.Contains(line, user)
 	}
+	first := slices.IndexFunc(log, mentions)
+	if first < 0 {
+		first = len(log)
+	}
+	log = log[first:]
 	for seen := 0; len(log) > 0 && seen < 2; log = log[1:] {
 		if mentions(log[0]) {
 			seen++
 		}
-		if strings.Contains(log[0], "("+mailbox+")") || !strings.Contains(log[0], "lmtp(") {
+		if strings.Contains(log[0], user) || !strings.Contains(log[0], "lmtp(") {
 			lines = append(lines, log[0])
 		}
 	}
 	return "\n" + strings.Join(lines[:min(len(lines), 80)], "")
+}
+
+// withoutDetail is the user whose mailbox it is.
+func withoutDetail(mailbox string) string {
+	local, _, _ := strings.Cut(mailbox, "@")
+	name, _, _ := strings.Cut(local, "+")
+	return address(name)
 }
 
 // sameIDs checks that all copies of one delivery have one X-Homing-Id, by which
