@@ -202,13 +202,38 @@ func TestHeldWhileNamedAgain(t *testing.T) {
 		defer r.run()()
 		server.Send("mail", envelope(receipt("m1", "a@example.com"), time.Now()), nil, time.Time{})
 		pause(t.Context(), time.Second)
-		server.Send("mail", envelope(receipt("m1", "b@example.com"), time.Now()), nil, time.Time{})
-		until(t, 2*time.Minute, "an empty queue", func() bool { return len(server.Messages("mail")) == 0 })
-		until(t, time.Minute, "b's mail", func() bool { return to.got()["b@example.com"] == 1 })
-		until(t, time.Minute, "the hold", func() bool {
+		second := server.Send("mail", envelope(receipt("m1", "b@example.com"), time.Now()), nil, time.Time{})
+		until(t, 2*time.Minute, "an empty queue", func() bool {
+			left := server.Messages("mail")
 			item, err := r.spool.Find(t.Context(), "m1")
-			return err == nil && item.State == spool.Held
+			if len(left) == 1 && left[0].ID == second && (err != nil || item.State != spool.Held) {
+				t.Fatalf("the message of what is held has gone, and the spool has %+v, %v", item, err)
+			}
+			return len(left) == 0
 		})
+		same(t, "mails", to.got(), map[string]int{"b@example.com": 1})
+	})
+}
+
+// Who has a message of their own in the queue does not keep that of others.
+func TestOthersWait(t *testing.T) {
+	bubble(t, func(t *testing.T, server *sqstest.Server, to *boxes) {
+		to.say(func(mailbox string) error {
+			if mailbox == "a@example.com" {
+				return reply(451)
+			}
+			return nil
+		})
+		r := newReplica(t, server, to, nil)
+		defer r.run()()
+		first := server.Send("mail", envelope(receipt("m1", "a@example.com"), time.Now()), nil, time.Time{})
+		until(t, 5*time.Minute, "a few tries", func() bool { return to.tried("a@example.com") == 4 })
+		server.Send("mail", envelope(receipt("m1", "b@example.com"), time.Now()), nil, time.Time{})
+		until(t, 10*time.Second, "b's message to go", func() bool {
+			left := server.Messages("mail")
+			return len(left) == 1 && left[0].ID == first
+		})
+		same(t, "mails", to.got(), map[string]int{"b@example.com": 1})
 	})
 }
 
@@ -574,6 +599,21 @@ func TestQuiet(t *testing.T) {
 		if err := r.queue.Quiet(t.Context()); err != nil || time.Since(began) < longPoll {
 			t.Errorf("quiet after %v: %v", time.Since(began), err)
 		}
+		same(t, "requests of an idle queue in ten minutes", idleRequests(t, server), 30)
+	})
+}
+
+// One message has a second receiver listen for a while.
+func TestReceiversJoin(t *testing.T) {
+	bubble(t, func(t *testing.T, server *sqstest.Server, to *boxes) {
+		r := newReplica(t, server, to, nil)
+		defer r.run()()
+		pause(t.Context(), time.Second)
+		before := server.Calls()["ReceiveMessage"]
+		server.Send("mail", envelope(receipt("m1", "a@example.com"), time.Now()), nil, time.Time{})
+		pause(t.Context(), time.Second)
+		same(t, "requests after a message", server.Calls()["ReceiveMessage"]-before, 2)
+		pause(t.Context(), time.Minute)
 		same(t, "requests of an idle queue in ten minutes", idleRequests(t, server), 30)
 	})
 }

@@ -15,9 +15,9 @@ func nothing() error { return nil }
 
 // overlapping bounds what the rule from contrib/dovecot cannot turn away: at most
 // one copy too many in so many kills and cuts; fewer than one in fifty was
-// measured with 2.3.19 and 2.4.1. Dovecot goes on with the messages that were in flight
-// on a connection that has ended, and a homing that delivers to the same mailbox
-// over a new one meanwhile makes its duplicate database forget an entry, for
+// measured with 2.3.19 and 2.4.1. Dovecot goes on with the messages that were in
+// flight on a connection that has ended. When another connection delivers to the
+// same mailbox meanwhile, its duplicate database forgets an entry, for
 // lmtp_user_concurrency_limit counts a delivery a moment late.
 const overlapping = 10
 
@@ -26,7 +26,7 @@ const overlapping = 10
 // these are more, and are counted.
 func TestTorture(t *testing.T) {
 	if testing.Short() {
-		t.Skip("-short: it takes a minute")
+		t.Skip("-short: it takes a minute and a half")
 	}
 	t.Parallel()
 	for i, version := range dovecot.Versions() {
