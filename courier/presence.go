@@ -104,7 +104,7 @@ func (c *Courier) seek(ctx context.Context, err error) {
 	// What was reported up to now is answered by the probe. A report after this
 	// line is heard by watch.
 	select {
-	case <-c.presence.lost:
+	case <-c.presence.lost: //nolint:errcheck // the error has been answered
 	default:
 	}
 	if c.presence.returned() && absent {

@@ -89,12 +89,19 @@ func (k *conn) blameless(t *transaction) bool {
 		return false
 	case k.severed:
 		return true
-	case !k.kept || t.losses > 0:
+	case t.losses > 0, !k.kept && !k.closing():
 		return false
 	}
 	t.losses++
 	k.client.retireIdle() // a restart of the server took them too
 	return true
+}
+
+// closing tells whether the server said that it closes the connection: Dovecot
+// does when it stops or reloads.
+func (k *conn) closing() bool {
+	r, ok := errors.AsType[*ReplyError](k.lost)
+	return ok && r.Code == codeClosing
 }
 
 // blame is the error of the transaction that a connection was lost with.

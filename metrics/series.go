@@ -45,7 +45,7 @@ func newSeries[M any](labels []Label, child func(...string) M) series[M] {
 		}
 		for _, before := range combinations {
 			for _, value := range l.Values {
-				longer = append(longer, append(before[:len(before):len(before)], value))
+				longer = append(longer, append(slices.Clip(before), value))
 			}
 		}
 		s.places = append(s.places, places)

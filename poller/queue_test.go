@@ -350,32 +350,24 @@ func TestConfirmations(t *testing.T) {
 	})
 }
 
-// A busy mailbox is tried again within a second, without the queue.
-func TestBusy(t *testing.T) {
+// What a mailbox refuses for good goes to the fallback mailbox from the same
+// hand: another replica would have to be refused all over again.
+func TestFallback(t *testing.T) {
 	bubble(t, func(t *testing.T, server *sqstest.Server, to *boxes) {
-		left := 3
-		to.say(func(string) error {
-			if left--; left >= 0 {
-				return busy{}
+		to.say(func(mailbox string) error {
+			if mailbox == "a@example.com" {
+				return reply(550)
 			}
 			return nil
 		})
-		r := newReplica(t, server, to, nil)
+		r := newReplica(t, server, to, nil, func(c *courier.Config) { c.Fallback = "fallback@example.com" })
 		defer r.run()()
-		began := time.Now()
-		server.Send("mail", envelope(receipt("m1", "a@example.com"), began), nil, time.Time{})
-		until(t, time.Minute, "an empty queue", func() bool { return len(server.Messages("mail")) == 0 })
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("it took %v", took)
-		}
-		same(t, "calls", server.Calls()["ChangeMessageVisibility"], 0)
+		server.Send("mail", envelope(receipt("m1", "a@example.com"), time.Now()), nil, time.Time{})
+		until(t, 30*time.Minute, "an empty queue", func() bool { return len(server.Messages("mail")) == 0 })
+		same(t, "mails", to.got(), map[string]int{"fallback@example.com": 1})
+		same(t, "waits in the queue", server.Calls()["ChangeMessageVisibility"], to.tried("a@example.com")-1)
 	})
 }
-
-type busy struct{}
-
-func (busy) Error() string { return "451 4.3.0 Too many concurrent deliveries" }
-func (busy) Busy() bool    { return true }
 
 // While the destination is away nothing is received, and nothing counts.
 func TestAway(t *testing.T) {

@@ -16,11 +16,11 @@ const (
 	soon = 10 * time.Second
 	// busyWait is when a message comes back that another copy of it kept waiting.
 	busyWait = 5 * time.Second
-	// brief is up to how long a wait is spent with the message in hand: a mailbox
-	// that is busy takes mail again within a second.
+	// brief is up to how long a wait is spent with the message in hand: the
+	// fallback mailbox comes next without any, and only this replica knows so.
 	brief = 2 * time.Second
 	// rounds bounds how often that is done before others get their turn.
-	rounds = 20
+	rounds = 5
 	// unverified is when a message comes back that could not be verified the
 	// first time; it doubles with every time, up to 15 minutes.
 	unverified    = 30 * time.Second

@@ -147,15 +147,15 @@ func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 	if err != nil {
 		return "", err
 	}
-	found := lost && a.Bucket != ""
+	found := lost && a.Bucket != "" // and now we know better
 	if found {
 		if err := tx.exec("UPDATE item SET bucket = ?, object = ?, version = ?, etag = '', size = ? WHERE id = ?",
 			a.Bucket, a.Key, a.Version, a.Size, id); err != nil {
 			return "", err
 		}
 	}
-	waits := state == Pending || state == Held
-	if added == 0 && !(found && waits) && (state != Queued || to == Queued) {
+	useful := found && (state == Pending || state == Held) || state == Queued && to == Pending
+	if added == 0 && !useful {
 		return Repeated, nil
 	}
 	if to == Queued && (state == Pending || state == Held || state == Settling) {

@@ -42,9 +42,13 @@ func serve(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	return err
 }
 
-// overhead is what the program needs beside the messages, in bytes: code,
-// SQLite, connections, the collector's slack.
-const overhead = 64 << 20
+const (
+	// overhead is what the heap may hold beside the messages, in bytes. The
+	// collector works harder near the limit, but little of a message is garbage.
+	overhead = 24 << 20
+	// leastMemory is what the collector is not pressed below.
+	leastMemory = 96 << 20
+)
 
 // boundMemory has the garbage collector keep within HOMING_MEMORY and the
 // program's own needs, unless GOMEMLIMIT says otherwise.
@@ -54,7 +58,7 @@ func boundMemory(cfg *Config, environ []string) {
 			return
 		}
 	}
-	debug.SetMemoryLimit(int64(cfg.Memory) + overhead)
+	debug.SetMemoryLimit(max(int64(cfg.Memory)+overhead, leastMemory))
 }
 
 func newLogger(cfg *Config, w io.Writer) *slog.Logger {
