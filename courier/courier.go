@@ -93,7 +93,7 @@ const (
 	perLane = 32
 	// breath is the least time between two looks into the spool while there is
 	// work; what arrives meanwhile is read in one go.
-	breath = 5 * time.Millisecond
+	breath = 20 * time.Millisecond
 	// lull is the longest time between two looks.
 	lull = 10 * time.Minute
 )

@@ -156,7 +156,9 @@ func TestLostConnections(t *testing.T) {
 			CLOSE`}, 0, false},
 		{"fresh, all sent", []string{greetDovecot + bob + `
 			CLOSE`}, 0, true},
-		{"fresh, all sent, 421", []string{greetDovecot + bob + `
+		{"421 to a second connection too", []string{greetDovecot + bob + `
+			S: 421 4.3.2 Shutting down
+			CLOSE`, greetDovecot + bob + `
 			S: 421 4.3.2 Shutting down
 			CLOSE`}, 0, true},
 		{"kept, envelope answered, committed or not", []string{kept + bob + `
@@ -189,6 +191,18 @@ func TestLostConnections(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A 421 before the envelope was taken says that nothing was: also a connection
+// that has done nothing yet is replaced without a word.
+func TestClosingBeforeTheEnvelope(t *testing.T) {
+	play(t, []string{greetDovecot + bob + `
+		S: 421 4.3.2 Shutting down
+		CLOSE`, greetDovecot + bob + taken + bye}, func(t *testing.T, th *theatre) {
+		if err := th.bob(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // The refusal of RCPT is the verdict, even if the echo of it never comes.

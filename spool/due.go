@@ -3,7 +3,6 @@ package spool
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"slices"
 	"time"
 )
@@ -200,11 +199,12 @@ func (s *Spool) Active() int {
 func (s *Spool) Next(ctx context.Context) (time.Duration, bool, error) {
 	now := s.clock.now()
 	var next int64
-	err := s.db.QueryRowContext(ctx, `SELECT min(next) FROM (
+	some := false
+	err := s.each(ctx, func(rows *sql.Rows) error {
+		some = true
+		return rows.Scan(&next)
+	}, `SELECT min(next) FROM (
 		SELECT min(next) AS next FROM item WHERE state = 'pending' AND next > ?1
-		UNION ALL SELECT min(next) FROM item WHERE state = 'settling' AND next > ?1) HAVING min(next) NOT NULL`, now).Scan(&next)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
-	}
-	return time.Duration(next-now) * time.Millisecond, err == nil, err
+		UNION ALL SELECT min(next) FROM item WHERE state = 'settling' AND next > ?1) HAVING min(next) NOT NULL`, now)
+	return time.Duration(next-now) * time.Millisecond, some, err
 }

@@ -85,8 +85,35 @@ func (s *Spool) loadDeliveries(ctx context.Context, items map[int64]*Item, ids s
 	}, "SELECT item, mailbox, state, attempts, refusals, next, reply FROM delivery WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, mailbox", ids)
 }
 
+// each runs one of the package's own queries, which are few and constant, and
+// hands each row to scan.
 func (s *Spool) each(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := s.db.QueryContext(ctx, query, args...)
+	stmt, err := s.prepared(ctx, query)
+	if err != nil {
+		return err
+	}
+	return eachOf(ctx, scan, stmt.QueryContext, args...)
+}
+
+// prepared returns the statement for a query; parsing it each time would cost
+// as much as running it.
+func (s *Spool) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := s.stmts.Load(query); ok {
+		return stmt.(*sql.Stmt), nil
+	}
+	stmt, err := s.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	kept, raced := s.stmts.LoadOrStore(query, stmt)
+	if raced {
+		err = stmt.Close()
+	}
+	return kept.(*sql.Stmt), err
+}
+
+func eachOf(ctx context.Context, scan func(*sql.Rows) error, query func(context.Context, ...any) (*sql.Rows, error), args ...any) error {
+	rows, err := query(ctx, args...)
 	if err != nil {
 		return err
 	}

@@ -26,12 +26,14 @@ func (s *Spool) List(ctx context.Context, f Filter) ([]*Item, error) {
 		where += " ORDER BY id"
 	}
 	var ids []int64
-	err := s.each(ctx, func(rows *sql.Rows) error {
+	err := eachOf(ctx, func(rows *sql.Rows) error {
 		var id int64
 		err := rows.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, "SELECT id FROM item WHERE "+where, args...)
+	}, func(ctx context.Context, args ...any) (*sql.Rows, error) {
+		return s.db.QueryContext(ctx, "SELECT id FROM item WHERE "+where, args...)
+	}, args...)
 	if err != nil {
 		return nil, fmt.Errorf("spool: list: %w", err)
 	}

@@ -89,6 +89,7 @@ type Spool struct {
 	writer *writer
 	made   time.Time // zero for a guest
 	killed bool
+	stmts  sync.Map // query -> *sql.Stmt, for reading
 
 	changed chan struct{} // capacity 1: something may be due
 	open    atomic.Int64  // unfinished items, as last counted plus accepted since
@@ -161,6 +162,10 @@ func (s *Spool) release() error {
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
 	}
+	s.stmts.Range(func(_, stmt any) bool {
+		errs = append(errs, stmt.(*sql.Stmt).Close())
+		return true
+	})
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
 	}

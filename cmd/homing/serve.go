@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,17 +49,26 @@ const (
 	overhead = 24 << 20
 	// leastMemory is what the collector is not pressed below.
 	leastMemory = 96 << 20
+	// garbage is how much of it, in percent of what lives, may wait for the
+	// collector: the heap is small, and memory is bounded by the limit above.
+	garbage = 200
 )
 
 // boundMemory has the garbage collector keep within HOMING_MEMORY and the
-// program's own needs, unless GOMEMLIMIT says otherwise.
+// program's own needs, unless GOMEMLIMIT or GOGC say otherwise.
 func boundMemory(cfg *Config, environ []string) {
-	for _, entry := range environ {
-		if strings.HasPrefix(entry, "GOMEMLIMIT=") {
-			return
-		}
+	if !named(environ, "GOGC") {
+		debug.SetGCPercent(garbage)
+	}
+	if named(environ, "GOMEMLIMIT") {
+		return
 	}
 	debug.SetMemoryLimit(max(int64(cfg.Memory)+overhead, leastMemory))
+}
+
+// named reports whether the environment has a variable of this name.
+func named(environ []string, name string) bool {
+	return slices.ContainsFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
 }
 
 func newLogger(cfg *Config, w io.Writer) *slog.Logger {

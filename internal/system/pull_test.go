@@ -135,6 +135,7 @@ func TestDeadLetters(t *testing.T) {
 
 // An idle homing listens to its queue without using the processor.
 func TestIdlePollsCostNothing(t *testing.T) {
+	t.Parallel()
 	server, err := sqstest.New("mail", "dead")
 	if err != nil {
 		t.Fatal(err)
