@@ -2,8 +2,6 @@ package spool
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 )
 
@@ -31,25 +29,17 @@ type Outcome struct {
 // they left it. It is still the caller's until [Spool.Release].
 func (s *Spool) Record(ctx context.Context, o *Outcome) error {
 	err := s.writer.do(ctx, func(tx *tx) error {
-		var generation int64
-		err := tx.row("SELECT generation FROM item WHERE id = ?", o.Item.Number).Scan(&generation)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil // forgotten meanwhile
-		}
+		changed, err := s.recordItem(tx, o)
 		if err != nil {
 			return err
 		}
-		changed := generation != o.Item.Generation
 		if err := s.recordDeliveries(tx, o.Item.Number, o.Deliveries, changed); err != nil {
 			return err
 		}
 		if err := s.recordRecipients(tx, o); err != nil {
 			return err
 		}
-		if err := recordMove(tx, o); err != nil || changed {
-			return err
-		}
-		return s.recordItem(tx, o)
+		return recordMove(tx, o)
 	})
 	if err != nil {
 		return err
@@ -81,14 +71,27 @@ func (s *Spool) recordDeliveries(tx *tx, number int64, deliveries []Delivery, ch
 			ON CONFLICT DO UPDATE SET state = excluded.state, attempts = excluded.attempts, refusals = excluded.refusals,
 			next = excluded.next, reply = excluded.reply WHERE state <> 'delivered'`, number, d.Mailbox, string(d.State), d.Attempts, d.Refusals, now+d.Wait.Milliseconds(), d.Reply)
 		if err == nil && d.State == Delivered {
-			// An hour's precision is enough, and spares the write.
-			err = tx.exec("INSERT INTO mailbox VALUES (?, ?) ON CONFLICT DO UPDATE SET took = excluded.took WHERE excluded.took > took + 3600000", d.Mailbox, now)
+			err = s.recordMailbox(tx, d.Mailbox, now)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// recordMailbox notes that a mailbox took mail. An hour's precision is enough,
+// and spares most writes.
+func (s *Spool) recordMailbox(tx *tx, mailbox string, now int64) error {
+	const hour, most = 3_600_000, 10_000
+	if last, known := s.took[mailbox]; known && now-last < hour {
+		return nil
+	}
+	if len(s.took) >= most {
+		clear(s.took)
+	}
+	s.took[mailbox] = now
+	return tx.exec("INSERT INTO mailbox VALUES (?, ?) ON CONFLICT DO UPDATE SET took = max(took, excluded.took)", mailbox, now)
 }
 
 func (s *Spool) recordRecipients(tx *tx, o *Outcome) error {
@@ -114,21 +117,23 @@ func recordMove(tx *tx, o *Outcome) error {
 	return tx.exec("UPDATE item SET object = ?, version = '', etag = '' WHERE id = ?", o.Key, o.Item.Number)
 }
 
-func (s *Spool) recordItem(tx *tx, o *Outcome) error {
+// recordItem reports whether the item was changed since it was handed out; then
+// it stays as it is.
+func (s *Spool) recordItem(tx *tx, o *Outcome) (changed bool, err error) {
 	now := s.clock.now()
 	next := now
 	if o.State == Pending || o.State == Settling {
 		next += o.Wait.Milliseconds()
 	}
-	err := tx.exec(`UPDATE item SET state = ?2, next = ?3, attempts = ?4, reason = ?5,
+	n, err := tx.count(`UPDATE item SET state = ?2, next = ?3, attempts = ?4, reason = ?5,
 		missing = CASE WHEN ?6 = 0 THEN 0 WHEN missing = 0 THEN ?7 ELSE missing END,
 		version = CASE ?8 WHEN '' THEN version ELSE ?8 END,
 		etag = CASE ?9 WHEN '' THEN etag ELSE ?9 END,
 		size = CASE ?10 WHEN 0 THEN size ELSE ?10 END
-		WHERE id = ?1`,
-		o.Item.Number, string(o.State), next, o.Attempts, o.Reason, o.Missing, now, o.Version, o.ETag, o.Size)
-	if err != nil || o.State != Done || !o.Item.Inline {
-		return err
+		WHERE id = ?1 AND generation = ?11`,
+		o.Item.Number, string(o.State), next, o.Attempts, o.Reason, o.Missing, now, o.Version, o.ETag, o.Size, o.Item.Generation)
+	if err != nil || n == 0 || o.State != Done || !o.Item.Inline {
+		return n == 0, err
 	}
-	return tx.exec("DELETE FROM content WHERE item = ?", o.Item.Number)
+	return false, tx.exec("DELETE FROM content WHERE item = ?", o.Item.Number)
 }

@@ -51,7 +51,7 @@ CREATE TABLE item (
   reason     TEXT NOT NULL DEFAULT ''         -- what the last try failed with
 ) STRICT;
 CREATE INDEX item_by_time ON item (state, next, lane, created);
-CREATE INDEX item_by_lane ON item (state, lane, next);
+CREATE INDEX item_by_lane ON item (lane, next) WHERE state = 'pending';
 
 CREATE TABLE content (                        -- messages that came inside their notification
   item   INTEGER PRIMARY KEY,

@@ -89,7 +89,8 @@ type Spool struct {
 	writer *writer
 	made   time.Time // zero for a guest
 	killed bool
-	stmts  sync.Map // query -> *sql.Stmt, for reading
+	stmts  sync.Map         // query -> *sql.Stmt, for reading
+	took   map[string]int64 // of the writer alone: when the table mailbox was last told
 
 	changed chan struct{} // capacity 1: something may be due
 	open    atomic.Int64  // unfinished items, as last counted plus accepted since
@@ -106,7 +107,7 @@ type Spool struct {
 func Open(ctx context.Context, o Options) (*Spool, error) {
 	o.fill()
 	path := filepath.Join(o.Dir, FileName)
-	s := &Spool{opts: o, changed: make(chan struct{}, 1), active: map[int64]string{}, lanes: map[string]int{}}
+	s := &Spool{opts: o, changed: make(chan struct{}, 1), active: map[int64]string{}, lanes: map[string]int{}, took: map[string]int64{}}
 	if err := s.prepare(path); err != nil {
 		return nil, err
 	}
@@ -141,7 +142,7 @@ func (s *Spool) connect(ctx context.Context, path string) error {
 	if s.clock, err = loadClock(ctx, db, s.opts.Now); err != nil {
 		return err
 	}
-	if s.writer, err = newWriter(ctx, db); err != nil {
+	if s.writer, err = newWriter(ctx, db, func() { clear(s.took) }); err != nil {
 		return err
 	}
 	if s.opts.Guest {

@@ -21,7 +21,8 @@ type writer struct {
 	stop  chan struct{}
 	wg    sync.WaitGroup
 	once  sync.Once
-	seen  int64 // PRAGMA data_version
+	seen  int64  // PRAGMA data_version
+	undo  func() // called when a transaction was rolled back
 }
 
 type call struct {
@@ -37,12 +38,12 @@ type tx struct {
 
 var errClosed = errors.New("the spool is closed")
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, undo func()) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, stmts: map[string]*sql.Stmt{}, calls: make(chan *call), stop: make(chan struct{})}
+	w := &writer{conn: conn, stmts: map[string]*sql.Stmt{}, calls: make(chan *call), stop: make(chan struct{}), undo: undo}
 	if err := conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&w.seen); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -144,6 +145,7 @@ func (w *writer) transact(ctx context.Context, group []*call) (err error) {
 		if err != nil {
 			// Fails only where SQLite has rolled back by itself.
 			_ = tx.exec("ROLLBACK")
+			w.undo()
 		}
 	}()
 	for _, c := range group {

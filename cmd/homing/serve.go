@@ -51,7 +51,7 @@ const (
 	leastMemory = 96 << 20
 	// garbage is how much of it, in percent of what lives, may wait for the
 	// collector: the heap is small, and memory is bounded by the limit above.
-	garbage = 200
+	garbage = 250
 )
 
 // boundMemory has the garbage collector keep within HOMING_MEMORY and the
