@@ -51,12 +51,12 @@ type choice struct {
 
 // flags adds the flags by which items are chosen.
 func (c *choice) flags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&c.states, "state", nil, "pending, held, settling, done or dropped; several with commas")
+	cmd.Flags().StringSliceVar(&c.states, "state", nil, "pending, held, settling, done, dropped or queued; several with commas")
 	cmd.Flags().StringVar(&c.Mailbox, "mailbox", "", "for this mailbox or envelope address")
 	cmd.Flags().StringVar(&c.Reason, "reason", "", "whose last reply or reason contains this")
 }
 
-var queueStates = []spool.State{spool.Pending, spool.Held, spool.Settling, spool.Done, spool.Dropped}
+var queueStates = []spool.State{spool.Pending, spool.Held, spool.Settling, spool.Done, spool.Dropped, spool.Queued}
 
 // filter completes the filter; standing is what to choose when no state is named.
 func (c *choice) filter(standing ...spool.State) (spool.Filter, error) {
