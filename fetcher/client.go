@@ -10,6 +10,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 )
 
 const (
@@ -37,7 +38,8 @@ func NewClient(ctx context.Context, pathStyle bool) (*s3.Client, error) {
 }
 
 func newClient(ctx context.Context, pathStyle bool, silence time.Duration) (*s3.Client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport(silence)))
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport(silence)),
+		config.WithLogger(logging.Nop{})) // what it has to say comes back as errors, too
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration (AWS_* variables and ~/.aws): %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go/logging"
 )
 
 // silence is how long SQS may say nothing: longer than a long poll.
@@ -34,7 +35,7 @@ func NewClient(ctx context.Context, queueURL string) (*sqs.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport()))
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport()), config.WithLogger(logging.Nop{}))
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration (AWS_* variables and ~/.aws): %w", err)
 	}

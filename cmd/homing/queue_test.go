@@ -154,7 +154,7 @@ func TestQueueListChooses(t *testing.T) {
 			t.Errorf("%q: JSON shows %v, want %v", test.args, inJSON, test.want)
 		}
 	}
-	if _, stderr := queueOn(t, dir, exitUsage, "list", "--state", "hold"); !strings.Contains(stderr, `--state "hold": want one of [pending held settling done dropped]`) {
+	if _, stderr := queueOn(t, dir, exitUsage, "list", "--state", "hold"); !strings.Contains(stderr, `--state "hold": want one of [pending held settling done dropped queued]`) {
 		t.Error(stderr)
 	}
 }
