@@ -92,8 +92,9 @@ const (
 	// perLane is how many of them may wait for one mailbox.
 	perLane = 32
 	// breath is the least time between two looks into the spool while there is
-	// work; what arrives meanwhile is read in one go.
+	// more work than calm; what arrives meanwhile is read in one go.
 	breath = 20 * time.Millisecond
+	calm   = 12
 	// lull is the longest time between two looks.
 	lull = 10 * time.Minute
 )
@@ -167,7 +168,7 @@ func (c *Courier) dispatch(ctx context.Context, start func(*spool.Item)) error {
 			wait = time.Second
 		}
 		timer.Reset(wait)
-		if c.Spool.Active() > 0 {
+		if c.Spool.Active() > calm {
 			pause(ctx, breath)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // maxGroup bounds how many writes share one commit, and so how long the first
@@ -22,6 +23,7 @@ type writer struct {
 	wg    sync.WaitGroup
 	once  sync.Once
 	seen  int64  // PRAGMA data_version
+	last  int    // how many calls the group before had, or half as many as the one before that
 	undo  func() // called when a transaction was rolled back
 }
 
@@ -107,17 +109,37 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
-// gather takes the calls that are waiting already.
+// linger is how long a group waits to become as large as the one before: a
+// commit costs as much as ten writes, and whoever is alone does not wait.
+const linger = time.Millisecond
+
+// gather takes the calls that are waiting already, and where several came last
+// time those that come within a moment.
 func (w *writer) gather(first *call) []*call {
 	group := []*call{first}
+	var late <-chan time.Time
 	for len(group) < maxGroup {
 		select {
 		case c := <-w.calls:
 			group = append(group, c)
+			continue
 		default:
-			return group
 		}
+		if len(group) >= w.last {
+			break
+		}
+		if late == nil {
+			late = time.After(linger)
+		}
+		select {
+		case c := <-w.calls:
+			group = append(group, c)
+			continue
+		case <-late:
+		}
+		break
 	}
+	w.last = max(len(group), w.last/2)
 	return group
 }
 
