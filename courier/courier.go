@@ -137,12 +137,19 @@ func (c *Courier) Run(ctx context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { c.watch(ctx) })
-	err := c.dispatch(ctx, func(item *spool.Item) {
+	// Goroutines that stay keep their stacks, which the S3 client's depth makes
+	// large: growing them for each item took a twentieth of all time.
+	items := make(chan *spool.Item, window)
+	for range window {
 		wg.Go(func() {
-			c.carry(work, item)
-			notify(c.done)
+			for item := range items {
+				c.carry(work, item)
+				notify(c.done)
+			}
 		})
-	})
+	}
+	err := c.dispatch(ctx, func(item *spool.Item) { items <- item })
+	close(items)
 	grace := time.AfterFunc(c.Grace, cancel)
 	defer grace.Stop()
 	wg.Wait()

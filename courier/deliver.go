@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,13 +15,15 @@ import (
 // deliver hands the message to every stop whose time has come, and notes in
 // each what came of it. It reports whether there is anything to record.
 func (c *Courier) deliver(ctx context.Context, r *route, header *header) bool {
+	due := slices.DeleteFunc(slices.Clone(r.stops), func(s *stop) bool {
+		return s.line.State != spool.Waiting || s.line.Wait > slack
+	})
+	if len(due) == 1 {
+		return c.visit(ctx, r, due[0], header)
+	}
 	var wg sync.WaitGroup
-	var visits, counted atomic.Int64
-	for _, s := range r.stops {
-		if s.line.State != spool.Waiting || s.line.Wait > slack {
-			continue
-		}
-		visits.Add(1)
+	var counted atomic.Int64
+	for _, s := range due {
 		wg.Go(func() {
 			if c.visit(ctx, r, s, header) {
 				counted.Add(1)
@@ -28,7 +31,7 @@ func (c *Courier) deliver(ctx context.Context, r *route, header *header) bool {
 		})
 	}
 	wg.Wait()
-	return counted.Load() > 0 || visits.Load() == 0
+	return counted.Load() > 0 || len(due) == 0
 }
 
 // slack is how early a delivery may be tried: its item is due.
