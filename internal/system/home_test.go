@@ -46,6 +46,7 @@ func bare(tb testing.TB, deliverTo string) environment {
 		"HOMING_S3_PATH_STYLE":    "true",
 		"HOMING_LOG_FORMAT":       "json",
 		"HOMING_LMTP_CONNECTIONS": "4",
+		"HOMING_SWEEP_INTERVAL":   "0", // faults are injected for what the test asks of S3
 	}
 }
 
