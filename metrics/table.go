@@ -19,7 +19,7 @@ type Label struct {
 	Values []string // all it can have; nil where it has one that only the build knows
 }
 
-// String shows the label as the README does, such as
+// String shows the label as the documentation does, such as
 // action="delete|tag|move|other", or its name alone where it has no list.
 func (l Label) String() string {
 	if l.Values == nil {
@@ -28,7 +28,7 @@ func (l Label) String() string {
 	return l.Name + `="` + strings.Join(l.Values, "|") + `"`
 }
 
-// Table lists the metrics in the order in which the README shows them; those of
+// Table lists the metrics in the order in which the documentation shows them; those of
 // the Go runtime and of the process are not in it.
 func (m *Metrics) Table() []Row { return slices.Clone(m.table) }
 

@@ -16,13 +16,17 @@ import (
 
 const (
 	readmePath  = "../../README.md"
+	metricsPath = "../../docs/metrics.md"
 	readmeLines = 200
 )
 
-// update rewrites the tables of the README: go test ./cmd/homing -run Readme -update
-var update = flag.Bool("update", false, "write the README's tables of variables and metrics as they should be")
+// update rewrites the tables of the documentation: go test ./cmd/homing -run Readme -update
+var update = flag.Bool("update", false, "write the tables of variables and metrics as they should be")
 
-// tables are what the README says between <!-- name --> and <!-- end -->.
+// paths say which file has which table, between <!-- name --> and <!-- end -->.
+var paths = map[string]string{"variables": readmePath, "metrics": metricsPath}
+
+// tables are what the tables say.
 func tables() map[string][][]string {
 	variable := [][]string{{"variable", "default", "meaning"}}
 	for _, v := range variables() {
@@ -124,23 +128,22 @@ func replaceTable(text, name string, want [][]string) (string, error) {
 }
 
 func TestReadmeTables(t *testing.T) {
-	text := read(t, readmePath)
 	for name, want := range tables() {
+		path := paths[name]
+		text := read(t, path)
 		if *update {
 			updated, err := replaceTable(text, name, want)
 			if err != nil {
-				t.Fatalf("%s: %v", readmePath, err)
+				t.Fatalf("%s: %v", path, err)
 			}
 			text = updated
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := compareTable(text, name, want); err != nil {
-			t.Errorf("the README's table of %s is not what the code says: %v\nIt should be\n\n%s\n"+
-				"which is written there by\n  go test ./cmd/homing -run Readme -update", name, err, markdown(want))
-		}
-	}
-	if *update {
-		if err := os.WriteFile(readmePath, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: the table of %s is not what the code says: %v\nIt should be\n\n%s\n"+
+				"which is written there by\n  go test ./cmd/homing -run Readme -update", path, name, err, markdown(want))
 		}
 	}
 }
