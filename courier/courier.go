@@ -41,10 +41,10 @@ type Object struct {
 	Release func() // gives its memory back
 }
 
-// Destination is a way out: Dovecot over LMTP, or Maildirs.
+// Destination is a way out: Dovecot over LMTP, Maildirs, or a submission server.
 //
 // Of its errors, one with Away() true belongs to the destination and not to the
-// message; Busy() true means that the mailbox is occupied for the moment;
+// message, and one with ProbeAfter() says when to look for it again; Busy() true means that the mailbox is occupied for the moment;
 // Permanent() true that the mailbox cannot be expressed; ReplyCode() is an
 // LMTP reply. Any other may mean that the message arrived all the same, and is
 // tried again.
@@ -71,11 +71,15 @@ type Config struct {
 	Spool       *spool.Spool
 	Source      Source
 	Destination Destination
-	Observer    Observer
-	Log         *slog.Logger
+	// Form may be nil: the way out for messages of the contact form, where that is
+	// not Destination. FormUp is told whether it answers.
+	Form     Destination
+	FormUp   func(up bool)
+	Observer Observer
+	Log      *slog.Logger
 
 	Rules    *Rules        // nil: every address is a mailbox; see [Courier.SetRules]
-	Fallback string        // the mailbox for what others refuse for good; empty: hold it
+	Fallback string        // the mailbox at Destination for what others refuse for good; empty: hold it
 	RetryFor time.Duration // then an item is held
 	After    After
 	Grace    time.Duration // how long what is in flight may go on when Run is told to stop
@@ -102,9 +106,11 @@ const (
 // Courier works a spool. Make one with [New].
 type Courier struct {
 	Config
-	rules    atomic.Pointer[Rules]
-	presence presence
-	done     chan struct{} // capacity 1: an item has been given back
+	rules atomic.Pointer[Rules]
+	main  *way
+	form  *way          // nil: main
+	done  chan struct{} // capacity 1: an item has been given back
+	back  chan struct{} // capacity 1: a destination answers again
 }
 
 // New returns a courier; [Courier.Run] starts it.
@@ -112,11 +118,16 @@ func New(c Config) *Courier {
 	if c.Probe == 0 {
 		c.Probe = 10 * time.Second
 	}
-	courier := &Courier{Config: c, done: make(chan struct{}, 1)}
-	courier.presence.lost, courier.presence.back = make(chan error, 1), make(chan struct{}, 1)
+	courier := &Courier{Config: c, done: make(chan struct{}, 1), back: make(chan struct{}, 1)}
+	courier.main = &way{Destination: c.Destination, what: "the destination", up: c.Observer.DestinationUp,
+		probe: c.Probe, fallback: c.Fallback, lost: make(chan error, 1), back: courier.back}
+	if c.Form != nil {
+		courier.form = &way{Destination: c.Form, what: "the destination of the contact form", up: c.FormUp,
+			probe: c.Probe, lost: make(chan error, 1), back: courier.back}
+	}
 	courier.SetRules(c.Rules)
 	if c.Pause > 0 {
-		courier.presence.gone()
+		courier.main.gone()
 	}
 	return courier
 }
@@ -136,7 +147,13 @@ func (c *Courier) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var wg sync.WaitGroup
-	wg.Go(func() { c.watch(ctx) })
+	wg.Go(func() {
+		pause(ctx, c.Pause)
+		c.watch(ctx, c.main)
+	})
+	if c.form != nil {
+		wg.Go(func() { c.watch(ctx, c.form) })
+	}
 	// Goroutines that stay keep their stacks, which the S3 client's depth makes
 	// large: growing them for each item took a twentieth of all time.
 	items := make(chan *spool.Item, window)
@@ -166,7 +183,7 @@ func (c *Courier) dispatch(ctx context.Context, start func(*spool.Item)) error {
 			return nil
 		case <-c.Spool.Changed():
 		case <-c.done:
-		case <-c.presence.back:
+		case <-c.back:
 		case <-timer.C:
 		}
 		wait, err := c.handOut(ctx, start)
@@ -184,14 +201,15 @@ func (c *Courier) dispatch(ctx context.Context, start func(*spool.Item)) error {
 // handOut starts what is due and returns how long to wait at most for more.
 func (c *Courier) handOut(ctx context.Context, start func(*spool.Item)) (time.Duration, error) {
 	room := window - c.Spool.Active()
-	if room < window/4 || c.presence.away() != nil {
+	part, open := c.reachable()
+	if room < window/4 || !open {
 		return lull, nil // an item given back, or the destination, wakes us
 	}
 	wait, some, err := c.Spool.Next(ctx) // before Due, so that nothing falls between
 	if err != nil {
 		return 0, err
 	}
-	items, err := c.Spool.Due(ctx, room, perLane)
+	items, err := c.Spool.Due(ctx, part, room, perLane)
 	if err != nil {
 		return 0, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -892,5 +893,122 @@ func (s *slow) Deliver(ctx context.Context, sender, mailbox string, octets [][]b
 		return s.dovecot.Deliver(ctx, sender, mailbox, octets)
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// Messages of the contact form leave by their own way: whether the one or the
+// other destination is away does not matter to what does not go there.
+func TestFormLeavesByItsOwnWay(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		provider := &dovecot{boxes: map[string][]string{}, tries: map[string]int{}, away: true}
+		formUp := true
+		r.config.Form, r.config.FormUp = provider, func(up bool) { formUp = up }
+		set := func(d *dovecot, away bool) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.away = away
+		}
+		defer r.start()()
+		r.takeForm("f1")
+		r.take("m1", mail, "me@example.org")
+		r.pass(time.Minute)
+		r.wantState("m1", spool.Done)
+		if it := r.wantState("f1", spool.Pending); it.Attempts != 0 || len(it.Deliveries) != 0 || formUp {
+			t.Errorf("%+v, up %v", it, formUp)
+		}
+		r.wantCopies("me@example.org", 1)
+		set(provider, false)
+		set(r.dovecot, true)
+		r.take("m2", mail, "me@example.org")
+		r.pass(time.Minute)
+		r.wantState("f1", spool.Done)
+		r.takeForm("f2") // while the other is away
+		r.pass(time.Second)
+		r.wantState("f2", spool.Done)
+		r.wantState("m2", spool.Pending)
+		if got := provider.box("me@example.org"); len(got) != 2 || !strings.HasSuffix(got[0], mail) || !formUp || r.tally.up {
+			t.Errorf("the provider has %q; up %v and %v", got, formUp, r.tally.up)
+		}
+		set(r.dovecot, false)
+		r.pass(time.Minute)
+		r.wantState("m2", spool.Done)
+		r.wantCopies("me@example.org", 2)
+	})
+}
+
+// The fallback mailbox is Dovecot's: what a provider refuses for good is held.
+func TestFormHasNoFallbackElsewhere(t *testing.T) {
+	for _, elsewhere := range []bool{true, false} {
+		inBubble(t, func(r *rig) {
+			refusing := &dovecot{boxes: map[string][]string{}, tries: map[string]int{}}
+			refusing.answer = func(mailbox string, _ int) (bool, error) {
+				if mailbox != "me@example.org" {
+					return false, nil
+				}
+				return false, reply(550, "5.7.1 not yours")
+			}
+			r.config.Fallback = "fallback@example.org"
+			if elsewhere {
+				r.config.Form, r.config.FormUp = refusing, func(bool) {}
+			} else {
+				r.dovecot.answer = refusing.answer
+			}
+			defer r.start()()
+			r.takeForm("f1")
+			r.pass(time.Hour)
+			if elsewhere {
+				r.wantState("f1", spool.Held)
+			} else {
+				r.wantState("f1", spool.Done)
+				r.wantCopies("fallback@example.org", 1)
+			}
+			if len(refusing.box("fallback@example.org")) != 0 {
+				t.Error("the provider was given the fallback mailbox")
+			}
+		})
+	}
+}
+
+// slowDown is a destination that asks to be left alone for a while.
+type slowDown struct{ *failure }
+
+func (slowDown) ProbeAfter() time.Duration { return 15 * time.Minute }
+
+// A server that refuses the password is not asked every few seconds.
+func TestProbesWaitAsLongAsTheErrorAsks(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		provider := &probed{answer: slowDown{errAway}}
+		r.config.Form, r.config.FormUp = provider, func(bool) {}
+		defer r.start()()
+		r.takeForm("f1")
+		r.pass(time.Hour)
+		if n := provider.probes.Load(); n < 4 || n > 5 {
+			t.Errorf("%d probes in an hour, want one each 15 minutes", n)
+		}
+	})
+}
+
+// probed is a destination that never answers.
+type probed struct {
+	answer error
+	probes atomic.Int64
+}
+
+func (p *probed) Deliver(context.Context, string, string, [][]byte) error { return p.answer }
+
+func (p *probed) Probe(context.Context) error {
+	p.probes.Add(1)
+	return p.answer
+}
+
+// takeForm accepts a message of the contact form.
+func (r *rig) takeForm(id string) {
+	r.t.Helper()
+	_, err := r.spool.Accept(r.t.Context(), spool.Arrival{
+		Message:    spool.Message{ID: id, Source: spool.SourceForm, Kind: "form", Receipt: true, Direct: true, Sender: "form@example.org"},
+		Recipients: []string{"me@example.org"}, Content: []byte(mail),
+	})
+	if err != nil {
+		r.t.Fatal(err)
 	}
 }

@@ -50,10 +50,10 @@ func (c *Courier) visit(ctx context.Context, r *route, s *stop, header *header) 
 	case ctx.Err() != nil:
 		return false
 	case isAway(err):
-		c.presence.report(err)
+		c.way(r.item).report(err)
 		return false
 	}
-	c.refused(ctx, r, s, err)
+	c.refused(ctx, r.item, s, err)
 	c.Observer.Delivery(result(s.line.State), took, 0)
 	return true
 }
@@ -82,7 +82,7 @@ func (c *Courier) offer(ctx context.Context, r *route, s *stop, header *header) 
 		return fmt.Errorf("sender: %w", err)
 	}
 	preamble := header.preamble(deliveryID(r.item.ID, s.mailbox), s.originals, r.item.Verdicts)
-	return c.Destination.Deliver(ctx, r.sender, s.mailbox, [][]byte{preamble, header.message})
+	return c.way(r.item).Deliver(ctx, r.sender, s.mailbox, [][]byte{preamble, header.message})
 }
 
 func (c *Courier) delivered(ctx context.Context, r *route, s *stop, took time.Duration) {
@@ -101,7 +101,7 @@ func (c *Courier) delivered(ctx context.Context, r *route, s *stop, took time.Du
 }
 
 // refused decides what an error of the destination means for the stop.
-func (c *Courier) refused(ctx context.Context, r *route, s *stop, err error) {
+func (c *Courier) refused(ctx context.Context, item *spool.Item, s *stop, err error) {
 	s.line.Reply, s.line.State = err.Error(), spool.Waiting
 	if isBusy(err) {
 		s.line.Wait = busyWait
@@ -118,16 +118,16 @@ func (c *Courier) refused(ctx context.Context, r *route, s *stop, err error) {
 	case errors.Is(err, errUnspeakable), isPermanent(err):
 		s.line.State = spool.HeldBack
 	case refusal && !c.took(ctx, s.mailbox):
-		c.doubt(s)
-	case r.item.Tried > c.RetryFor:
-		s.line.State = c.giveUp(s.mailbox, refusal)
+		c.doubt(item, s)
+	case item.Tried > c.RetryFor:
+		s.line.State = c.giveUp(item, s.mailbox, refusal)
 	}
 }
 
 // doubt asks a mailbox that nobody knows yet a few times more.
-func (c *Courier) doubt(s *stop) {
+func (c *Courier) doubt(item *spool.Item, s *stop) {
 	if s.line.Refusals > len(refusedAfter) {
-		s.line.State = c.giveUp(s.mailbox, true)
+		s.line.State = c.giveUp(item, s.mailbox, true)
 		return
 	}
 	s.line.Wait = jitter(refusedAfter[s.line.Refusals-1])
@@ -139,8 +139,8 @@ const overQuota = 552
 
 // giveUp sends what a mailbox refuses for good to the fallback mailbox; what
 // the fallback refuses, or what may yet be taken, is held.
-func (c *Courier) giveUp(mailbox string, refusal bool) spool.DeliveryState {
-	if refusal && c.Fallback != "" && mailbox != c.Fallback {
+func (c *Courier) giveUp(item *spool.Item, mailbox string, refusal bool) spool.DeliveryState {
+	if fallback := c.way(item).fallback; refusal && fallback != "" && mailbox != fallback {
 		return spool.FellBack
 	}
 	return spool.HeldBack

@@ -2,61 +2,98 @@ package courier
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/homing-mail/homing/spool"
 )
 
-// presence knows whether the destination answers. While it is away nothing is
-// taken from the spool and no attempts are counted.
-type presence struct {
+// way is a destination, and whether it answers. While it is away nothing that
+// goes there is taken from the spool, and no attempts are counted.
+type way struct {
+	Destination
+	what  string        // in the log
+	up    func(up bool) // tells the observer
+	probe time.Duration // how often it is looked for when it is away
+	// fallback is the mailbox there for what others refuse for good; empty: hold it.
+	fallback string
+
 	lost chan error    // capacity 1: a delivery found it away
-	back chan struct{} // capacity 1: it answers again
+	back chan struct{} // capacity 1, shared by all ways: it answers again
 
 	mu     sync.Mutex
 	absent chan struct{} // nil: it answers; else closed when it does again
 }
 
 // gone notes that the destination is away.
-func (p *presence) gone() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.absent == nil {
-		p.absent = make(chan struct{})
+func (w *way) gone() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.absent == nil {
+		w.absent = make(chan struct{})
 	}
 }
 
 // report has the watch look for the destination, which a delivery found away.
-func (p *presence) report(err error) {
-	p.gone()
+func (w *way) report(err error) {
+	w.gone()
 	select {
-	case p.lost <- err:
+	case w.lost <- err:
 	default:
 	}
 }
 
 // returned notes that the destination answers, and whether it did not before.
-func (p *presence) returned() (before bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.absent == nil {
+func (w *way) returned() (before bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.absent == nil {
 		return false
 	}
-	close(p.absent)
-	p.absent = nil
+	close(w.absent)
+	w.absent = nil
 	return true
 }
 
 // away returns what is closed when the destination answers again, nil when it
 // does.
-func (p *presence) away() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.absent
+func (w *way) away() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.absent
 }
 
-// Present waits until the destination answers, or ctx ends.
+// way returns how an item leaves.
+func (c *Courier) way(item *spool.Item) *way {
+	if c.form != nil && item.Source == spool.SourceForm {
+		return c.form
+	}
+	return c.main
+}
+
+// reachable says what may be taken from the spool now, if anything.
+func (c *Courier) reachable() (part spool.Part, some bool) {
+	main := c.main.away() == nil
+	form := main
+	if c.form != nil {
+		form = c.form.away() == nil
+	}
+	switch {
+	case main && form:
+		return spool.All, true
+	case main:
+		return spool.NoForms, true
+	case form:
+		return spool.OnlyForms, true
+	}
+	return 0, false
+}
+
+// Present waits until the destination answers, or ctx ends. It is not about the
+// one that only messages of the contact form go to.
 func (c *Courier) Present(ctx context.Context) error {
-	absent := c.presence.away()
+	absent := c.main.away()
 	if absent == nil {
 		return context.Cause(ctx)
 	}
@@ -70,46 +107,53 @@ func (c *Courier) Present(ctx context.Context) error {
 
 // watch looks for the destination at the start, and whenever a delivery has
 // found it away, until it answers.
-func (c *Courier) watch(ctx context.Context) {
-	pause(ctx, c.Pause)
-	c.seek(ctx, c.Destination.Probe(ctx))
+func (c *Courier) watch(ctx context.Context, w *way) {
+	c.seek(ctx, w, w.Probe(ctx))
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case err := <-c.presence.lost:
-			c.seek(ctx, err)
+		case err := <-w.lost:
+			c.seek(ctx, w, err)
 		}
 	}
 }
 
 // seek probes until the destination answers; err is why it is thought away.
-func (c *Courier) seek(ctx context.Context, err error) {
+func (c *Courier) seek(ctx context.Context, w *way, err error) {
 	absent := err != nil
 	if err != nil && ctx.Err() == nil {
-		c.presence.gone()
-		c.Observer.DestinationUp(false)
-		c.Log.Warn("the destination does not answer; mail is taken and kept meanwhile", "probed_every", c.Probe, "error", err)
+		w.gone()
+		w.up(false)
+		c.Log.Warn(w.what+" does not answer; mail is taken and kept meanwhile", "probed_every", w.patience(err), "error", err)
 	}
-	ticker := time.NewTicker(c.Probe)
-	defer ticker.Stop()
 	for err != nil {
-		select {
-		case <-ctx.Done():
+		pause(ctx, w.patience(err))
+		if ctx.Err() != nil {
 			return
-		case <-ticker.C:
-			err = c.Destination.Probe(ctx)
 		}
+		err = w.Probe(ctx)
 	}
 	// What was reported up to now is answered by the probe. A report after this
 	// line is heard by watch.
 	select {
-	case <-c.presence.lost: //nolint:errcheck // the error has been answered
+	case <-w.lost: //nolint:errcheck // the error has been answered
 	default:
 	}
-	if c.presence.returned() && absent {
-		c.Log.Info("the destination answers again")
+	if w.returned() && absent {
+		c.Log.Info(w.what + " answers again")
 	}
-	c.Observer.DestinationUp(true)
-	notify(c.presence.back)
+	w.up(true)
+	notify(w.back)
+}
+
+// patience is how long to wait before the destination is looked for again.
+func (w *way) patience(err error) time.Duration {
+	if e, ok := errors.AsType[interface {
+		error
+		ProbeAfter() time.Duration
+	}](err); ok {
+		return max(w.probe, e.ProbeAfter())
+	}
+	return w.probe
 }

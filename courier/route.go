@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/homing-mail/homing/spool"
@@ -67,8 +68,8 @@ func (r *route) mailboxes(address string) []string {
 // fallback returns where mail for the mailbox goes: elsewhere once it has been
 // refused for good.
 func (r *route) fallback(mailbox string) string {
-	if line, ok := r.item.Delivery(mailbox); ok && line.State == spool.FellBack && r.courier.Fallback != "" {
-		return r.courier.Fallback
+	if line, ok := r.item.Delivery(mailbox); ok && line.State == spool.FellBack {
+		return cmp.Or(r.courier.way(r.item).fallback, mailbox)
 	}
 	return mailbox
 }

@@ -73,7 +73,7 @@ func (r *rig) recover(ids ...string) {
 // finish works everything that is due.
 func (r *rig) finish(state spool.State, reason string) {
 	r.t.Helper()
-	items, err := r.spool.Due(r.t.Context(), 1000, 1000)
+	items, err := r.spool.Due(r.t.Context(), spool.All, 1000, 1000)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestNoneAboutReports(t *testing.T) {
 		r.recover("m1")
 		r.finish(spool.Done, "")
 		r.wait(time.Minute, 1)
-		items, err := r.spool.Due(t.Context(), 10, 10)
+		items, err := r.spool.Due(t.Context(), spool.All, 10, 10)
 		if err != nil || len(items) != 1 {
 			t.Fatalf("%d items, %v", len(items), err)
 		}

@@ -14,7 +14,7 @@ type Arrival struct {
 	Recipients []string // envelope addresses
 	Content    []byte   // the message itself where it came inline, else nil
 	Hold       string   // not empty: a new item is held at once, for this reason
-	MaxOfKind  int64    // when held at once: at most so many held of its kind; 0: no limit
+	MaxOfKind  int64    // at most so many of its kind may be held, or wait in its lane; 0: no limit
 }
 
 // Taken says what became of an arrival.
@@ -97,24 +97,32 @@ func (s *Spool) insert(tx *tx, a *Arrival, state State) (int64, error) {
 	err := tx.row(`INSERT INTO item (message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, lane, created, noticed, since, state, next, reason)
 		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?17, ?10, ?11, ?12, ?13, ?14, ?14, ?14, ?15, ?14, ?16) ON CONFLICT (message) DO NOTHING RETURNING id`,
 		a.ID, a.Source, a.Kind, a.Bucket, a.Key, a.Version, a.ETag, a.Size, a.Receipt, a.Sender, a.Verdicts, millis(a.Received),
-		s.lane(a.Recipients), now, string(state), a.Hold, a.Direct).Scan(&id)
+		s.lane(a.Source, a.Recipients), now, string(state), a.Hold, a.Direct).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
-	if err == nil && a.Hold != "" && a.MaxOfKind > 0 {
-		err = limitKind(tx, a.Kind, a.MaxOfKind)
+	if err == nil && a.MaxOfKind > 0 {
+		err = s.limitKind(tx, a)
 	}
 	return id, err
 }
 
-// limitKind refuses the row just made when too many of its kind are held.
-func limitKind(tx *tx, kind string, most int64) error {
+// limitKind refuses the row just made when there are too many of its kind.
+func (s *Spool) limitKind(tx *tx, a *Arrival) error {
 	var n int64
-	if err := tx.row("SELECT count(*) FROM item WHERE state = 'held' AND kind = ?", kind).Scan(&n); err != nil {
+	if err := tx.row("SELECT count(*) FROM item WHERE state = 'held' AND kind = ?", a.Kind).Scan(&n); err != nil {
 		return err
 	}
-	if n > most {
-		return fmt.Errorf("%w: %d items of kind %q are held already; look at them with `homing queue list` and drop them", ErrFull, most, kind)
+	if a.Hold == "" {
+		var waiting int64
+		if err := tx.row("SELECT count(*) FROM item WHERE state = 'pending' AND lane = ? AND kind = ?",
+			s.lane(a.Source, a.Recipients), a.Kind).Scan(&waiting); err != nil {
+			return err
+		}
+		n += waiting
+	}
+	if n > a.MaxOfKind {
+		return fmt.Errorf("%w: %d items of kind %q wait or are held already; `homing queue list` shows them, and why", ErrFull, a.MaxOfKind, a.Kind)
 	}
 	return nil
 }
@@ -163,7 +171,7 @@ func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 	}
 	if err := tx.exec(`UPDATE item SET state = ?4, next = ?1, since = ?1, attempts = 0, missing = 0, generation = generation + 1,
 		lane = CASE lane WHEN '' THEN ?2 ELSE lane END WHERE id = ?3`,
-		now, s.lane(a.Recipients), id, string(to)); err != nil {
+		now, s.lane(a.Source, a.Recipients), id, string(to)); err != nil {
 		return "", err
 	}
 	if added == 0 && !found {

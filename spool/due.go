@@ -14,16 +14,50 @@ const (
 	lanesAtOnce = 256
 	// settlers is how many of the items handed out may be ones that only settle.
 	settlers = 8
+	// formsAtOnce is how many of them may be messages of the contact form: each is
+	// a connection to a provider.
+	formsAtOnce = 4
 )
 
-// Due hands out items whose time has come, at most room of them and at most
-// perLane that wait for the same mailbox, those handed out before included.
+// Part says which items are asked for: while a destination is away, those that
+// go there are left where they are.
+type Part int
+
+// The parts.
+const (
+	All       Part = iota
+	OnlyForms      // messages of the contact form
+	NoForms        // all others
+)
+
+// formLane is the lane of messages of the contact form. It cannot be an address.
+const formLane = "\x02"
+
+// has reports whether a lane belongs to the part.
+func (p Part) has(lane string) bool {
+	return p == All || (lane == formLane) == (p == OnlyForms)
+}
+
+// pending is the query for due items of the part.
+func (p Part) pending() string {
+	lanes := ""
+	switch p {
+	case OnlyForms:
+		lanes = "AND lane = char(2)"
+	case NoForms:
+		lanes = "AND lane <> char(2)"
+	}
+	return "SELECT id, lane FROM item WHERE state = 'pending' AND next <= ? " + lanes + " ORDER BY next LIMIT ?"
+}
+
+// Due hands out items of a part whose time has come, at most room of them and at
+// most perLane that wait for the same mailbox, those handed out before included.
 // Each must be given back by [Spool.Release]; until then it is not handed out
 // again.
-func (s *Spool) Due(ctx context.Context, room, perLane int) ([]*Item, error) {
+func (s *Spool) Due(ctx context.Context, part Part, room, perLane int) ([]*Item, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ids, err := s.choose(ctx, room, perLane)
+	ids, err := s.choose(ctx, part, room, perLane)
 	if err != nil {
 		s.unclaim(ids)
 		return nil, err
@@ -39,15 +73,16 @@ func (s *Spool) Due(ctx context.Context, room, perLane int) ([]*Item, error) {
 // choose claims items: some to settle, then the oldest, and where more are due
 // than a page holds, a quarter of the room goes to lanes in turn, so that a long
 // queue for a few mailboxes does not hide the others.
-func (s *Spool) choose(ctx context.Context, room, perLane int) (ids []int64, err error) {
-	found, err := s.candidates(ctx, nil, "SELECT id, ?1 FROM item WHERE state = 'settling' AND next <= ?2 ORDER BY next LIMIT ?3",
-		settlingLane, s.clock.now(), 2*settlers)
-	if err != nil {
-		return nil, err
+func (s *Spool) choose(ctx context.Context, part Part, room, perLane int) (ids []int64, err error) {
+	if part != OnlyForms { // there is nothing to settle about these
+		found, err := s.candidates(ctx, nil, "SELECT id, ?1 FROM item WHERE state = 'settling' AND next <= ?2 ORDER BY next LIMIT ?3",
+			settlingLane, s.clock.now(), 2*settlers)
+		if err != nil {
+			return nil, err
+		}
+		ids = s.claim(found, min(room, settlers), settlers)
 	}
-	ids = s.claim(found, min(room, settlers), settlers)
-	found, err = s.candidates(ctx, nil, "SELECT id, lane FROM item WHERE state = 'pending' AND next <= ? ORDER BY next LIMIT ?",
-		s.clock.now(), page)
+	found, err := s.candidates(ctx, nil, part.pending(), s.clock.now(), page)
 	if err != nil {
 		return ids, err
 	}
@@ -59,7 +94,7 @@ func (s *Spool) choose(ctx context.Context, room, perLane int) (ids []int64, err
 	if len(found) < page || len(ids) == room {
 		return ids, nil
 	}
-	found, err = s.hop(ctx, perLane)
+	found, err = s.hop(ctx, part, perLane)
 	return append(ids, s.claim(found, room-len(ids), perLane)...), err
 }
 
@@ -98,13 +133,16 @@ func (s *Spool) candidates(ctx context.Context, found []candidate, query string,
 }
 
 // hop finds due items of the lanes after those of the last time.
-func (s *Spool) hop(ctx context.Context, perLane int) (found []candidate, err error) {
+func (s *Spool) hop(ctx context.Context, part Part, perLane int) (found []candidate, err error) {
 	lanes, err := s.nextLanes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	now := s.clock.now()
 	for _, lane := range lanes {
+		if !part.has(lane) {
+			continue
+		}
 		// Those handed out already are still due and may come first: read past them.
 		found, err = s.candidates(ctx, found, "SELECT id, lane FROM item WHERE state = 'pending' AND lane = ? AND next <= ? ORDER BY next LIMIT ?",
 			lane, now, 2*perLane)
@@ -146,8 +184,12 @@ func (s *Spool) claim(found []candidate, room, perLane int) (ids []int64) {
 		var later []candidate
 		for _, c := range found {
 			_, taken := s.active[c.id]
+			most := perLane
+			if c.lane == formLane {
+				most = min(most, formsAtOnce)
+			}
 			switch {
-			case taken || s.lanes[c.lane] >= perLane:
+			case taken || s.lanes[c.lane] >= most:
 			case seen[c.lane] || len(ids) == room:
 				later = append(later, c)
 			default:

@@ -33,6 +33,10 @@ const (
 // homing wrote itself are wanted too.
 const SourceBackfill = "backfill"
 
+// SourceForm is the Source of messages of the contact form. They have a way out
+// of their own where one is configured, and so a lane of their own: see [Part].
+const SourceForm = "form"
+
 // Message is what a notice says of one message. Everything in it comes from
 // outside; only the signature of the notification has been verified.
 type Message struct {
@@ -100,8 +104,11 @@ func (it *Item) Delivery(mailbox string) (Delivery, bool) {
 // without +detail. Items of one lane are handed out a few at a time, so that one
 // slow mailbox does not hold up the others. An item of which nobody has said
 // whom it is for waits in the lane without a name.
-func (s *Spool) lane(recipients []string) string {
-	if len(recipients) == 0 {
+func (s *Spool) lane(source string, recipients []string) string {
+	switch {
+	case source == SourceForm:
+		return formLane
+	case len(recipients) == 0:
 		return ""
 	}
 	address := strings.ToLower(s.opts.Mailbox(recipients[0]))

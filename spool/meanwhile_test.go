@@ -21,7 +21,7 @@ func TestEveryLaneGetsItsTurn(t *testing.T) {
 	if _, err := s.Accept(t.Context(), arrivals...); err != nil {
 		t.Fatal(err)
 	}
-	items, err := s.Due(t.Context(), 128, 32)
+	items, err := s.Due(t.Context(), All, 128, 32)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func (s *Spool) recordRecipients(tx *tx, o *Outcome) error {
 	if len(o.Found) == 0 {
 		return nil
 	}
-	return tx.exec("UPDATE item SET sender = ?, lane = ? WHERE id = ? AND receipt = 0", o.Sender, s.lane(o.Found), o.Item.Number)
+	return tx.exec("UPDATE item SET sender = ?, lane = ? WHERE id = ? AND receipt = 0", o.Sender, s.lane(o.Item.Source, o.Found), o.Item.Number)
 }
 
 // recordMove notes where the object lies now, whatever else has changed.

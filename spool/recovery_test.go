@@ -37,7 +37,7 @@ func TestRecoveries(t *testing.T) {
 	recovered(t, s, "m2", "", first)
 	recovered(t, s, "m2", "again", time.Time{}) // the first note counts
 	recovered(t, s, "m3", "500", time.Time{})
-	items, err := s.Due(t.Context(), 10, 10)
+	items, err := s.Due(t.Context(), All, 10, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func accept(t *testing.T, s *Spool, a Arrival) Taken {
 
 func due(t *testing.T, s *Spool) []*Item {
 	t.Helper()
-	items, err := s.Due(t.Context(), 100, 100)
+	items, err := s.Due(t.Context(), All, 100, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestLanesShareTheRoom(t *testing.T) {
 		accept(t, s, arrival(fmt.Sprintf("busy%d", i), "Busy+x@example.org"))
 	}
 	accept(t, s, arrival("other", "other@example.org"))
-	items, err := s.Due(t.Context(), 100, 4)
+	items, err := s.Due(t.Context(), All, 100, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestLanesShareTheRoom(t *testing.T) {
 		t.Error(diff)
 	}
 	s.Release(items[0].Number)
-	if more, err := s.Due(t.Context(), 100, 4); err != nil || len(more) != 1 {
+	if more, err := s.Due(t.Context(), All, 100, 4); err != nil || len(more) != 1 {
 		t.Errorf("after one was given back: %d, %v", len(more), err)
 	}
 }
@@ -256,7 +256,7 @@ func TestManyLanesAreAllReached(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for len(seen) < len(arrivals) {
-		items, err := s.Due(t.Context(), 100, 1)
+		items, err := s.Due(t.Context(), All, 100, 1)
 		if err != nil || len(items) == 0 {
 			t.Fatalf("after %d of %d lanes: %d items, %v", len(seen), len(arrivals), len(items), err)
 		}
@@ -697,4 +697,66 @@ func TestLease(t *testing.T) {
 	if _, err := s.Find(t.Context(), "m4"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("still there: %v", err)
 	}
+}
+
+// form is a message of the contact form.
+func form(id string) Arrival {
+	a := arrival(id, "me@example.org")
+	a.Source, a.Kind, a.Bucket, a.Key, a.Content = SourceForm, "form", "", "", []byte("sealed")
+	return a
+}
+
+// While one destination is away only what goes to the other is handed out, also
+// where far more waits for the first than a look reads.
+func TestPartsAreHandedOutAlone(t *testing.T) {
+	s := openTest(t, Options{})
+	arrivals := make([]Arrival, page+lanesAtOnce+10)
+	for i := range arrivals {
+		arrivals[i] = arrival(fmt.Sprintf("m%d", i), fmt.Sprintf("user%d@example.org", i))
+	}
+	for i := range 2 * formsAtOnce {
+		arrivals = append(arrivals, form(fmt.Sprintf("f%d", i)))
+	}
+	if _, err := s.Accept(t.Context(), arrivals...); err != nil {
+		t.Fatal(err)
+	}
+	forms, err := s.Due(t.Context(), OnlyForms, 1000, 32)
+	if err != nil || len(forms) != formsAtOnce {
+		t.Errorf("%d messages of the form at once, want %d; %v", len(forms), formsAtOnce, err)
+	}
+	for _, it := range forms {
+		if it.Source != SourceForm {
+			t.Errorf("%s is none of the form's", it.ID)
+		}
+		s.Release(it.Number)
+	}
+	others, err := s.Due(t.Context(), NoForms, 1000, 32)
+	if err != nil || len(others) < page {
+		t.Errorf("%d others, want %d at least; %v", len(others), page, err)
+	}
+	for _, it := range others {
+		if it.Source == SourceForm {
+			t.Errorf("%s is one of the form's", it.ID)
+		}
+	}
+}
+
+// What may wait of a kind is bounded, and what is finished does not count.
+func TestWaitingOfAKindIsBounded(t *testing.T) {
+	s := openTest(t, Options{})
+	limited := func(id string) Arrival {
+		a := form(id)
+		a.MaxOfKind = 2
+		return a
+	}
+	accept(t, s, limited("f1"))
+	accept(t, s, limited("f2"))
+	if _, err := s.Accept(t.Context(), limited("f3")); !errors.Is(err, ErrFull) {
+		t.Errorf("a third is answered %v", err)
+	}
+	if taken, err := s.Accept(t.Context(), limited("f2")); err != nil || taken[0] != Repeated {
+		t.Errorf("a repetition is answered %v %v", taken, err)
+	}
+	finish(t, s, due(t, s)[0])
+	accept(t, s, limited("f3"))
 }
