@@ -9,7 +9,7 @@
 #   ./test.sh --install-only       only install; a few seconds when all is there
 #   ./test.sh -run Quota ./lmtp    the rest goes to "go test", flags and packages
 #
-# NEIGHBOUR_TRIXIE   where the Debian 13 root with Dovecot 2.4 and moto is kept
+# NEIGHBOUR_TRIXIE   where the Debian 13 root with Dovecot 2.4, GnuPG 2.4 and moto is kept
 #                    (default /var/cache/homing-test/trixie)
 set -euo pipefail
 
@@ -36,7 +36,7 @@ fi
 # In the Debian 13 root. A change here makes the root anew.
 trixie_packages=(
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
-	python3-moto python3-flask python3-flask-cors
+	gnupg python3-moto python3-flask python3-flask-cors
 )
 
 main() {

@@ -29,17 +29,18 @@ const (
 // may import everything, and so may internal/..., which holds the rigs of the
 // tests and the demo. A new package gets its line here.
 var arrows = map[string][]string{
-	"courier": {"spool"},
-	"fetcher": nil,
-	"intake":  {"notice", "spool"},
-	"lmtp":    nil,
-	"maildir": nil,
-	"metrics": nil,
-	"notice":  nil,
-	"poller":  {"notice", "spool"},
-	"report":  {"spool"},
-	"spool":   nil,
-	"webhook": {"intake", "notice"},
+	"courier":     {"spool"},
+	"fetcher":     {"fetcher/pgp"},
+	"fetcher/pgp": nil,
+	"intake":      {"notice", "spool"},
+	"lmtp":        nil,
+	"maildir":     nil,
+	"metrics":     nil,
+	"notice":      nil,
+	"poller":      {"notice", "spool"},
+	"report":      {"spool"},
+	"spool":       nil,
+	"webhook":     {"intake", "notice"},
 }
 
 // calls are what only some may call; tests are free but for time.Sleep.
