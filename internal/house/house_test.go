@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"fetcher/pgp": nil,
 	"intake":      {"notice", "spool"},
 	"lmtp":        nil,
+	"mailcow":     nil,
 	"maildir":     nil,
 	"metrics":     nil,
 	"notice":      nil,
