@@ -31,6 +31,7 @@ type torture struct {
 	lmtp     *lossy
 	s3       *weather
 	disk     *smallDisk // nil: not of this torture
+	beside   *other     // nil: only homing delivers
 	replicas []*home
 	hooks    *hooks        // nil: they pull
 	calm     time.Duration // the longest time between two troubles
@@ -177,6 +178,9 @@ func (tt *torture) finish(a *announcer, left func() error) verdict {
 	tt.t.Helper()
 	a.stop()
 	a.done.Wait()
+	if tt.beside != nil {
+		tt.beside.end()
+	}
 	if tt.t.Failed() {
 		tt.t.FailNow()
 	}
@@ -204,6 +208,9 @@ func (tt *torture) report(a *announcer, v verdict) {
 	tt.t.Helper()
 	tt.counts["S3 faults"] = int(tt.s3.faults.Load())
 	tt.counts["LMTP replies lost"] = int(tt.lmtp.lost.Load())
+	if tt.beside != nil {
+		tt.counts["messages of another"] = tt.beside.count()
+	}
 	var done []string
 	for _, name := range slices.Sorted(maps.Keys(tt.counts)) {
 		done = append(done, fmt.Sprintf("%d %s", tt.counts[name], name))

@@ -36,10 +36,13 @@ func TestTorture(t *testing.T) {
 			if tt.disk = newSmallDisk(t); tt.disk != nil {
 				tt.replicas[0].env["HOMING_STATE_DIR"] = tt.disk.dir
 			}
-			v := tt.overWebhooks()
-			if most := (tt.counts["kills"] + tt.counts["LMTP replies lost"]) / overlapping; v.duplicates > most {
-				t.Errorf("%d deliveries were stored twice, want at most %d", v.duplicates, most)
-			}
+			tt.mostlyOnce(tt.overWebhooks())
+		})
+		t.Run("beside another/"+string(version), func(t *testing.T) {
+			t.Parallel()
+			tt := newTorture(t, version, 4+i, 1)
+			tt.beside = newOther(t, tt.dovecot.UnixSocket)
+			tt.mostlyOnce(tt.overWebhooks())
 		})
 	}
 	t.Run("webhook replicas", func(t *testing.T) {
@@ -52,6 +55,14 @@ func TestTorture(t *testing.T) {
 		tt.calm /= 2 // for at the end what a killed replica had in hand stays hidden for a minute
 		tt.overQueue()
 	})
+}
+
+// mostlyOnce checks that hardly a message came twice.
+func (tt *torture) mostlyOnce(v verdict) {
+	tt.t.Helper()
+	if most := (tt.counts["kills"] + tt.counts["LMTP replies lost"]) / overlapping; v.duplicates > most {
+		tt.t.Errorf("%d deliveries were stored twice, want at most %d", v.duplicates, most)
+	}
 }
 
 func (tt *torture) overWebhooks() verdict {

@@ -52,7 +52,12 @@ func (tt *torture) collect(v *verdict, sent int) map[tortureDelivery]int {
 	copies := map[tortureDelivery]int{}
 	ids := map[string]tortureDelivery{} // by X-Homing-Id
 	for _, user := range crowd {
-		for _, raw := range tt.dovecot.Mailbox(tt.t, address(user), "INBOX") {
+		mailbox := tt.dovecot.Mailbox(tt.t, address(user), "INBOX")
+		if tt.beside != nil {
+			tt.beside.judge(user, mailbox)
+			mailbox = slices.DeleteFunc(mailbox, isOther)
+		}
+		for _, raw := range mailbox {
 			v.copies++
 			a := open(tt.t, raw)
 			n := numbered(a.message)
