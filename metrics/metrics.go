@@ -31,7 +31,6 @@ type Metrics struct {
 	fetches      series[prometheus.Counter]
 	fetchSeconds prometheus.Histogram
 	fetchBytes   prometheus.Counter
-	decrypt      decryptMetrics
 
 	deliveries      series[prometheus.Counter]
 	deliverySeconds prometheus.Histogram
@@ -41,6 +40,7 @@ type Metrics struct {
 	destinationUp   prometheus.Gauge
 	settlements     series[prometheus.Counter]
 
+	form  formMetrics
 	pull  pullMetrics
 	sweep sweepMetrics
 
@@ -65,8 +65,8 @@ func New(version string) *Metrics {
 	m := &Metrics{registry: r.registry, reading: make(chan struct{}, 1)}
 	m.registerWebhook(r)
 	m.registerFetch(r)
-	m.decrypt.register(r)
 	m.registerDelivery(r)
+	m.form.register(r)
 	m.pull.register(r)
 	m.sweep.register(r)
 	m.registerQueue(r)
@@ -78,10 +78,10 @@ func New(version string) *Metrics {
 
 func (m *Metrics) registerWebhook(r *registrar) {
 	m.notifications = r.counters("homing_notifications_total",
-		"Notifications, by where they came from, what they were (none: not read that far; object: found in a bucket), and what became of them.",
-		label("source", "webhook", "sqs", "dlq", "sweep", "backfill"),
+		"Notifications, by where they came from, what they were (none: not read that far; object: found in a bucket; form: of the contact form), and what became of them.",
+		label("source", "webhook", "sqs", "dlq", "sweep", "backfill", "form"),
 		label("kind", "ses_s3", "ses_sns", "s3_event", "eventbridge", "ses_event", "s3_test", "ses_setup", "text",
-			"s3_other", "unknown", "confirmation", "unsubscribe", "object", "none"),
+			"s3_other", "unknown", "confirmation", "unsubscribe", "object", "form", "none"),
 		label("result", "accepted", "repeated", "ignored", "held", "refused", "failed"))
 
 	statuses := []int{200, 400, 403, 404, 405, 413, 503}

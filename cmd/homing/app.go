@@ -11,7 +11,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +21,6 @@ import (
 	"github.com/homing-mail/homing/metrics"
 	"github.com/homing-mail/homing/notice"
 	"github.com/homing-mail/homing/spool"
-	"github.com/homing-mail/homing/webhook"
 )
 
 // grace is how long what is in flight may take when homing is told to stop.
@@ -33,7 +31,6 @@ const grace = 10 * time.Second
 type neighbours struct {
 	sns  http.RoundTripper               // nil: the system's roots and resolver
 	s3   *s3.Client                      // nil: the SDK's default configuration
-	kms  *kms.Client                     // nil: the SDK's default configuration
 	free func(dir string) (int64, error) // bytes on the spool's disk; nil: as the system says
 }
 
@@ -78,7 +75,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	if a.out, err = a.destination(); err != nil {
 		return nil, err
 	}
-	if a.source, err = newSource(ctx, cfg, with, a.metrics); err != nil {
+	if a.source, err = newSource(ctx, cfg, with.s3, a.metrics); err != nil {
 		return nil, err
 	}
 	a.courier = courier.New(courier.Config{
@@ -139,15 +136,15 @@ func lmtpConfig(to destination) lmtp.Config {
 // listen opens the listeners that are configured.
 func (a *app) listen(ctx context.Context) error {
 	if a.cfg.Listen != "" {
-		hook := webhook.New(webhook.Config{
-			Path: string(a.cfg.WebhookPath), Topics: a.cfg.SNSTopics, Confirm: a.cfg.SNSConfirm,
-			Verifier: a.verifier, Intake: a.intake, Observer: a.metrics, Log: a.log,
-		})
+		handler, err := a.front()
+		if err != nil {
+			return err
+		}
 		certificates, err := newCertificates(a.cfg, a.log)
 		if err != nil {
 			return err
 		}
-		if err := a.open(ctx, "HOMING_LISTEN", a.cfg.Listen, hook, certificates.config()); err != nil {
+		if err := a.open(ctx, "HOMING_LISTEN", a.cfg.Listen, handler, certificates.config()); err != nil {
 			return err
 		}
 	}
@@ -180,7 +177,7 @@ func (a *app) run(ctx context.Context) error {
 	if a.cfg.RecipientsFile != "" {
 		group.Go(func() error { return a.followRules(ctx) })
 	}
-	if a.cfg.SweepInterval > 0 {
+	if a.cfg.SweepInterval > 0 && len(a.cfg.Buckets) > 0 {
 		group.Go(func() error { return a.sweep(ctx) })
 	}
 	return errors.Join(group.Wait(), a.close())

@@ -141,7 +141,10 @@ type page struct {
 
 // groups are all checks in the order in which they are shown.
 func (c *checker) groups() []group {
-	all := []group{c.configuration, c.state, c.credentials}
+	all := []group{c.configuration, c.state}
+	if !c.cfg.formOnly() {
+		all = append(all, c.credentials)
+	}
 	for _, bucket := range c.cfg.Buckets {
 		all = append(all, c.awsGroup(func(ctx context.Context, p *page) { c.bucket(ctx, p, bucket) }))
 	}
@@ -149,7 +152,10 @@ func (c *checker) groups() []group {
 		all = append(all, c.awsGroup(func(ctx context.Context, p *page) { c.sns(ctx, p, host) }))
 	}
 	all = append(all, c.queues()...)
-	return append(all, c.clock, c.destination, c.certificate, c.listeners)
+	if !c.cfg.formOnly() {
+		all = append(all, c.clock)
+	}
+	return append(all, c.destination, c.form, c.certificate, c.listeners)
 }
 
 // run runs the groups and shows each as soon as those before it are shown.

@@ -32,7 +32,8 @@ func (c *checker) mailboxes() (all []namedMailbox) {
 		all = append(all, namedMailbox{t.Mailbox, "HOMING_RECIPIENTS, rule " + t.Pattern + "="})
 	}
 	for _, other := range []namedMailbox{
-		{string(c.cfg.FallbackMailbox), "HOMING_FALLBACK_MAILBOX"}, {string(c.cfg.Postmaster), "HOMING_POSTMASTER"}} {
+		{string(c.cfg.FallbackMailbox), "HOMING_FALLBACK_MAILBOX"}, {string(c.cfg.Postmaster), "HOMING_POSTMASTER"},
+		{string(c.cfg.FormMailbox), "HOMING_FORM_MAILBOX"}} {
 		known := slices.ContainsFunc(all, func(m namedMailbox) bool { return m.name == other.name })
 		if other.name != "" && !known {
 			all = append(all, other)

@@ -26,7 +26,11 @@ func (c *checker) listeners(ctx context.Context, p *page) {
 			scheme = "https"
 		}
 		p.try(ctx, "webhook", string(at), func(ctx context.Context) finding {
-			return listenFinding(ctx, "HOMING_LISTEN", at, scheme+"://"+at.local()+string(c.cfg.WebhookPath), webhookWords)
+			path := c.cfg.WebhookPath
+			if len(c.cfg.SNSTopics) == 0 {
+				path = c.cfg.FormPath
+			}
+			return listenFinding(ctx, "HOMING_LISTEN", at, scheme+"://"+at.local()+string(path), webhookWords)
 		})
 	}
 	if at := c.cfg.MetricsListen; at != "" && !c.isWrong("HOMING_METRICS_LISTEN") {
@@ -36,9 +40,9 @@ func (c *checker) listeners(ctx context.Context, p *page) {
 	}
 }
 
-// What only a homing answers: its webhook to a GET, its metrics to everybody.
+// What only a homing answers: its webhook or form to a GET, its metrics to everybody.
 var (
-	webhookWords = regexp.MustCompile(`SNS posts to()`)
+	webhookWords = regexp.MustCompile(`(?:SNS|the edge worker) posts to()`)
 	metricsWords = regexp.MustCompile(`homing_build_info\{[^}\n]{0,200}\bversion="([^"\n]{0,60})"`)
 )
 

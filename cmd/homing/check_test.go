@@ -105,11 +105,7 @@ func (r *rig) checkVariables(more ...string) []string {
 }
 
 func (r *rig) neighbours() neighbours {
-	with := neighbours{sns: r.sns.Transport(), s3: r.bucket, free: r.free}
-	if r.kms != nil {
-		with.kms = r.kms.Client()
-	}
-	return with
+	return neighbours{sns: r.sns.Transport(), s3: r.s3.Client(), free: r.free}
 }
 
 // TestCheckOfRunningHoming: all is well, and nothing is disturbed.

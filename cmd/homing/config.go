@@ -38,6 +38,11 @@ type Config struct {
 	Buckets            places        `env:"HOMING_BUCKETS" doc:"bucket or bucket/prefix, the only places messages are fetched from; required"`
 	SweepInterval      time.Duration `env:"HOMING_SWEEP_INTERVAL" default:"15m" doc:"how often the buckets are listed for mail of the last 14 days that no notification announced, one request for 1,000 objects; 0: never"`
 	SweepGrace         time.Duration `env:"HOMING_SWEEP_GRACE" default:"10m" doc:"how long an object is left to its notification"`
+	FormPath           urlPath       `env:"HOMING_FORM_PATH" doc:"path on HOMING_LISTEN to which the edge worker of a contact form posts (docs/contact-form.md); empty: no form"`
+	FormSecret         formSecret    `env:"HOMING_FORM_SECRET" secret:"true" doc:"what the edge worker signs with, at least 32 characters"`
+	FormKey            formKeys      `env:"HOMING_FORM_KEY" doc:"OpenPGP public keys that the form's messages may be encrypted to, armored; usually as HOMING_FORM_KEY_FILE"`
+	FormMailbox        mailbox       `env:"HOMING_FORM_MAILBOX" doc:"mailbox of the form's messages; no recipient rule maps it"`
+	FormFrom           mailbox       `env:"HOMING_FORM_FROM" doc:"their From and envelope sender; none: HOMING_FORM_MAILBOX"`
 	AfterDelivery      afterDelivery `env:"HOMING_AFTER_DELIVERY" default:"keep" doc:"what becomes of a delivered object: keep, delete, tag (homing=delivered) or move:prefix/"`
 	AfterDeliveryDelay time.Duration `env:"HOMING_AFTER_DELIVERY_DELAY" default:"24h" doc:"how long after the last notice of a message"`
 	MaxMessage         byteSize      `env:"HOMING_MAX_MESSAGE" default:"64MiB" doc:"larger messages are held"`

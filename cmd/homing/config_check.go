@@ -10,16 +10,19 @@ import (
 
 // missing finds what serve cannot do without.
 func (c *Config) missing() []mistake {
-	var found []mistake
+	found := c.missingForForm()
+	if c.formOnly() {
+		return found
+	}
 	if len(c.Buckets) == 0 {
 		found = append(found, mistake{"HOMING_BUCKETS",
 			errors.New("HOMING_BUCKETS is required: name the bucket in which SES stores mail, as bucket or bucket/prefix")})
 	}
-	if len(c.SNSTopics) == 0 && c.Listen != "" {
+	if len(c.SNSTopics) == 0 && c.Listen != "" && c.FormPath == "" {
 		found = append(found, mistake{"HOMING_SNS_TOPICS",
 			errors.New("HOMING_SNS_TOPICS is required while HOMING_LISTEN is not empty: give the ARN of the topic that SES notifies, as in " + exampleTopic)})
 	}
-	if len(c.SNSTopics) == 0 && c.Listen == "" && (len(c.SQSQueues) > 0 || c.DLQ != "") && !c.SQSRaw {
+	if len(c.SNSTopics) == 0 && (c.Listen == "" || c.FormPath != "") && (len(c.SQSQueues) > 0 || c.DLQ != "") && !c.SQSRaw {
 		found = append(found, mistake{"HOMING_SNS_TOPICS",
 			errors.New("HOMING_SNS_TOPICS is required with queues: give the ARN of the topic that speaks through them, as in " + exampleTopic +
 				", or set HOMING_SQS_RAW=true where no topic does")})
@@ -29,7 +32,7 @@ func (c *Config) missing() []mistake {
 
 // contradictions finds variables that are right one by one and not together.
 func (c *Config) contradictions() []mistake {
-	var found []mistake
+	found := c.formContradictions()
 	if c.TLSCertPath != "" && c.TLSKeyPath == "" {
 		found = append(found, mistake{"HOMING_TLS_KEY_PATH",
 			errors.New("HOMING_TLS_KEY_PATH is required with HOMING_TLS_CERT_PATH: give the path of the certificate's key")})
@@ -67,8 +70,8 @@ func (c *Config) warnings() []string {
 	// SNS's dead-letter queue keeps a notification for at most 14 days
 	// (https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html).
 	const repeats = 14 * 24 * time.Hour
-	var found []string
-	if c.History < repeats {
+	found := c.formWarnings()
+	if c.History < repeats && !c.formOnly() {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
 	}
 	if c.DLQ != "" && c.Postmaster == "" {

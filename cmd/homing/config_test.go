@@ -25,7 +25,7 @@ func enough(more ...string) []string {
 	return append([]string{"PATH=/bin", "HOMING_BUCKETS=mail", "HOMING_SNS_TOPICS=" + topicA}, more...)
 }
 
-var compareConfig = cmp.Options{cmp.AllowUnexported(destination{}, place{}, afterDelivery{}), cmpopts.IgnoreUnexported(Config{})}
+var compareConfig = cmp.Options{cmp.AllowUnexported(destination{}, place{}, afterDelivery{}, formKeys{}), cmpopts.IgnoreUnexported(Config{})}
 
 // writeFile puts a value into a file and returns its path.
 func writeFile(t *testing.T, text string) string {
@@ -297,6 +297,10 @@ func TestEveryVariableRefusesNonsense(t *testing.T) {
 			if !strings.Contains(text(err), "HOMING_RECIPIENTS: recipient rule") {
 				t.Errorf("%s: %v", v.Name, err)
 			}
+		case v.Secret:
+			if !strings.HasPrefix(text(err), v.Name+": want ") || strings.Contains(text(err), "non sense") {
+				t.Errorf("%s: %v", v.Name, err)
+			}
 		case !strings.HasPrefix(text(err), v.Name+`="\x01non`) || !strings.Contains(text(err), ": want "):
 			t.Errorf("%s: %v", v.Name, err)
 		}
@@ -306,11 +310,12 @@ func TestEveryVariableRefusesNonsense(t *testing.T) {
 func TestVariables(t *testing.T) {
 	config := reflect.TypeFor[Config]()
 	known := variables()
+	secrets := []string{"HOMING_FORM_SECRET"}
 	if len(known) != config.NumField()-2 { // RecipientsFile and rules are none
 		t.Errorf("%d variables of %d fields", len(known), config.NumField())
 	}
 	for i, v := range known {
-		if v.Meaning == "" || !strings.HasPrefix(v.Name, "HOMING_") || v.Secret {
+		if v.Meaning == "" || !strings.HasPrefix(v.Name, "HOMING_") || v.Secret != slices.Contains(secrets, v.Name) {
 			t.Errorf("%+v", v)
 		}
 		if slices.ContainsFunc(known[:i], func(other variable) bool { return other.Name == v.Name }) {

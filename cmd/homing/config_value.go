@@ -42,6 +42,8 @@ func parsers() map[reflect.Type]env.ParserFunc {
 	addParser(all, parseQueueURL)
 	addParser(all, parseQueueURLs)
 	addParser(all, parsePlaces)
+	addParser(all, parseFormSecret)
+	addParser(all, parseFormKeys)
 	addParser(all, parseAfterDelivery)
 	addParser(all, parseLogLevel)
 	addParser(all, parseLogFormat)

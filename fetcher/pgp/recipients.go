@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
+
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -31,7 +34,7 @@ func ReadRecipients(data []byte) (*Recipients, error) {
 	r := new(Recipients)
 	for _, e := range entities {
 		if e.PrivateKey != nil {
-			return nil, fmt.Errorf("key %s is a secret key, which does not belong here; the public one is needed (gpg --export --armor writes it)", identity(e.PrimaryKey))
+			return nil, errSecret(e)
 		}
 		key, err := e.EncryptionKeyWithError(time.Now(), encryption())
 		if err != nil {
@@ -79,6 +82,49 @@ func (r *Recipients) IDs() []string {
 		ids[i] = identity(key)
 	}
 	return ids
+}
+
+// ReadIDs lists the IDs of all keys, subkeys mostly, in public keys as for
+// ReadRecipients, whose owner reads what is encrypted to them. Those that have
+// expired are among them, for a sender may have an old copy; revoked ones are not.
+func ReadIDs(data []byte) (ids []string, err error) {
+	entities, err := readEntities(data)
+	if err != nil {
+		return nil, err
+	}
+	var ever time.Time // no time at which a key could have expired
+	for _, e := range entities {
+		if e.PrivateKey != nil {
+			return nil, errSecret(e)
+		}
+		if _, err := e.VerifyPrimaryKey(ever, encryption()); err != nil {
+			return nil, fmt.Errorf("key %s is revoked, or damaged: %w", identity(e.PrimaryKey), err)
+		}
+		found := len(ids)
+		for _, key := range e.DecryptionKeys(0, ever, encryption()) {
+			if !isRevoked(e, key.PublicKey) {
+				ids = append(ids, identity(key.PublicKey))
+			}
+		}
+		if len(ids) == found {
+			return nil, fmt.Errorf("key %s is for signatures only: it has no subkey that can be encrypted to", identity(e.PrimaryKey))
+		}
+	}
+	return ids, nil
+}
+
+// isRevoked reports whether a key is a subkey that its owner has revoked.
+func isRevoked(e *openpgp.Entity, key *packet.PublicKey) bool {
+	i := slices.IndexFunc(e.Subkeys, func(s openpgp.Subkey) bool { return s.PublicKey == key })
+	if i < 0 {
+		return false
+	}
+	_, err := e.Subkeys[i].Verify(time.Time{}, encryption())
+	return err != nil
+}
+
+func errSecret(e *openpgp.Entity) error {
+	return fmt.Errorf("key %s is a secret key, which does not belong here; the public one is needed (gpg --export --armor writes it)", identity(e.PrimaryKey))
 }
 
 // Encrypt returns one binary message to all recipients with the parts of the

@@ -31,8 +31,8 @@ const (
 var arrows = map[string][]string{
 	"courier":     {"spool"},
 	"fetcher":     {"fetcher/pgp"},
-	"fetcher/kms": nil,
 	"fetcher/pgp": nil,
+	"form":        {"spool"},
 	"intake":      {"notice", "spool"},
 	"lmtp":        nil,
 	"mailcow":     nil,

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/homing-mail/homing/fetcher/pgp"
+)
+
+// formSecret is at least as long as the HMAC that it keys.
+type formSecret string
+
+// formKeys are what a message may be encrypted to.
+type formKeys struct {
+	ids   []string // 16 hexadecimal digits each
+	unfit string   // why nobody can encrypt to one of them any more; empty: to all
+}
+
+func parseFormSecret(text string) (formSecret, error) {
+	const least = 32
+	if len(text) < least {
+		return "", errors.New("want at least 32 characters that nobody can guess, as `openssl rand -hex 32` prints them")
+	}
+	return formSecret(text), nil
+}
+
+// parseFormKeys keeps of public keys what a message says of its recipients. An
+// expired key passes: a form must not keep all other mail from being delivered.
+func parseFormKeys(text string) (formKeys, error) {
+	ids, err := pgp.ReadIDs([]byte(text))
+	if err != nil {
+		return formKeys{}, fmt.Errorf("want the public keys that the page encrypts to, as `gpg --export --armor ADDRESS` prints them: %w", err)
+	}
+	keys := formKeys{ids: ids}
+	if _, err := pgp.ReadRecipients([]byte(text)); err != nil {
+		keys.unfit = err.Error()
+	}
+	return keys, nil
+}
+
+// formOnly says whether homing has nothing to do with AWS.
+func (c *Config) formOnly() bool {
+	return c.FormPath != "" && len(c.Buckets) == 0 && len(c.SNSTopics) == 0 && len(c.SQSQueues) == 0 && c.DLQ == ""
+}
+
+// formFrom is the author of the form's messages.
+func (c *Config) formFrom() string {
+	if c.FormFrom != "" {
+		return string(c.FormFrom)
+	}
+	return string(c.FormMailbox)
+}
+
+// missingForForm finds what a form cannot do without.
+func (c *Config) missingForForm() (found []mistake) {
+	if c.FormPath == "" {
+		return nil
+	}
+	require := func(given bool, variable, mend string) {
+		if !given {
+			found = append(found, mistake{variable, errors.New(variable + " is required with HOMING_FORM_PATH: " + mend)})
+		}
+	}
+	require(c.Listen != "", "HOMING_LISTEN", "give the address at which the edge worker reaches homing")
+	require(c.FormSecret != "", "HOMING_FORM_SECRET", "give the edge worker and homing the same, as `openssl rand -hex 32` prints it")
+	require(len(c.FormKey.ids) > 0, "HOMING_FORM_KEY", "give the public key that the page encrypts to, usually as HOMING_FORM_KEY_FILE")
+	require(c.FormMailbox != "", "HOMING_FORM_MAILBOX", "name the mailbox that the messages go to")
+	require(c.FormMailbox == "" || strings.Contains(c.formFrom(), "@"), "HOMING_FORM_FROM",
+		"HOMING_FORM_MAILBOX has no domain, so give the address that the messages come from, as in form@example.com")
+	return found
+}
+
+// formContradictions finds what does not fit together about a form.
+func (c *Config) formContradictions() (found []mistake) {
+	// A request is remembered as long as the ledger remembers, and good for five
+	// minutes before and after its time.
+	const least = time.Hour
+	if c.FormPath == "" {
+		return nil
+	}
+	if c.FormPath == c.WebhookPath {
+		found = append(found, mistake{"HOMING_FORM_PATH", errors.New("HOMING_FORM_PATH is HOMING_WEBHOOK_PATH; give the form another path, as in /form")})
+	}
+	if c.FormFrom != "" && !strings.Contains(string(c.FormFrom), "@") {
+		found = append(found, mistake{"HOMING_FORM_FROM", fmt.Errorf("HOMING_FORM_FROM=%s: want an address with a domain, as in form@example.com", quote(string(c.FormFrom)))})
+	}
+	if c.History < least {
+		found = append(found, mistake{"HOMING_HISTORY", errors.New("HOMING_HISTORY is shorter than an hour; with HOMING_FORM_PATH want more, for replayed requests are known by it")})
+	}
+	return found
+}
+
+// formWarnings tells what is allowed and hardly meant about a form.
+func (c *Config) formWarnings() (found []string) {
+	if c.FormPath == "" {
+		if c.FormSecret != "" || len(c.FormKey.ids) > 0 || c.FormMailbox != "" || c.FormFrom != "" {
+			found = append(found, "HOMING_FORM_PATH is empty, so that no form is taken, but others of its variables are set")
+		}
+		return found
+	}
+	if c.FormKey.unfit != "" {
+		found = append(found, "HOMING_FORM_KEY: browsers will refuse to encrypt: "+c.FormKey.unfit)
+	}
+	if len(c.SNSTopics) == 0 && !c.formOnly() {
+		found = append(found, "HOMING_SNS_TOPICS is empty, so that HOMING_LISTEN takes messages of the form and no notifications")
+	}
+	return found
+}
