@@ -6,30 +6,29 @@ import (
 	"net/textproto"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/homing-mail/homing/internal/dovecot"
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
-// script is where the fragments want homing.sieve to be.
-const script = "/etc/dovecot/homing.sieve"
-
-// start runs a Dovecot with the fragment for its version, changed only in the
-// script's path.
-func start(t *testing.T, version dovecot.Version, users ...dovecot.User) *dovecot.Server {
+// start runs a Dovecot with the fragment for its version, changed only in where
+// the scripts are, and with more configuration after it.
+func start(t *testing.T, version dovecot.Version, more string, users ...dovecot.User) *dovecot.Server {
 	t.Helper()
 	fragment := read(t, fmt.Sprintf("dovecot-%s.conf", version))
-	setting := "= " + script + "\n"
-	if n := strings.Count(fragment, setting); n != 1 {
-		t.Fatalf("the fragment sets the script's path %d times, want once", n)
+	files := map[string]string{}
+	for _, script := range []string{"homing.sieve", "homing-spam.sieve"} {
+		setting := "= /etc/dovecot/" + script + "\n"
+		if n := strings.Count(fragment, setting); n != 1 {
+			t.Fatalf("the fragment names %s %d times, want once", script, n)
+		}
+		fragment = strings.Replace(fragment, setting, "= @DIR@/sieve/"+script+"\n", 1)
+		files["sieve/"+script] = read(t, script)
 	}
-	return dovecot.Start(t, dovecot.Options{
-		Version: version,
-		Users:   users,
-		Config:  strings.Replace(fragment, setting, "= @DIR@/sieve/homing.sieve\n", 1),
-		Files:   map[string]string{"sieve/homing.sieve": read(t, "homing.sieve")},
-	})
+	return dovecot.Start(t, dovecot.Options{Version: version, Users: users, Config: fragment + more, Files: files})
 }
 
 func read(t *testing.T, name string) string {
@@ -128,7 +127,7 @@ func complaints(s *dovecot.Server) (lines []string) {
 func TestRepetitions(t *testing.T) {
 	for _, version := range dovecot.Versions() {
 		t.Run(string(version), func(t *testing.T) {
-			s := start(t, version,
+			s := start(t, version, "",
 				dovecot.User{Name: "alice"},
 				dovecot.User{Name: "bob", Sieve: `require "fileinto"; fileinto "Bob";`},
 				dovecot.User{Name: "carol", Sieve: `redirect "carol@far.test";`},
@@ -174,7 +173,7 @@ func TestRepetitions(t *testing.T) {
 func TestOneDeliveryAtATime(t *testing.T) {
 	for _, version := range dovecot.Versions() {
 		t.Run(string(version), func(t *testing.T) {
-			s := start(t, version, dovecot.User{Name: "alice"}, dovecot.User{Name: "bob"})
+			s := start(t, version, "", dovecot.User{Name: "alice"}, dovecot.User{Name: "bob"})
 			one, other := lmtp(t, s), lmtp(t, s)
 			say(t, one, "MAIL FROM:<>", 250)
 			say(t, one, "RCPT TO:<alice>", 250)
@@ -183,6 +182,77 @@ func TestOneDeliveryAtATime(t *testing.T) {
 			say(t, other, "RCPT TO:<bob>", 250)
 			say(t, one, "RSET", 250)
 			sayUntil(t, other, "RCPT TO:<alice+work>", 250)
+		})
+	}
+}
+
+// What SES found to be spam or a virus goes to Junk, by the line that homing
+// makes of the notification as well as by SES's own, and all other mail to where
+// the user's own script puts it.
+func TestSpamFiling(t *testing.T) {
+	own := "require \"fileinto\"; if header :contains \"Subject\" \"list\" { fileinto \"Lists\"; }"
+	for _, version := range dovecot.Versions() {
+		t.Run(string(version), func(t *testing.T) {
+			s := start(t, version, "", dovecot.User{Name: "alice", Sieve: own})
+			conn := lmtp(t, s)
+			for _, header := range []string{
+				"Subject: plain",
+				"Subject: list",
+				"X-Homing-Verdict: spam=PASS virus=PASS spf=PASS dkim=PASS dmarc=FAIL\r\nSubject: passed",
+				"X-Homing-Verdict: spam=GRAY virus=none spf=FAIL dkim=FAIL dmarc=none\r\nSubject: gray",
+				"X-Homing-Verdict: spam=FAIL virus=PASS spf=PASS dkim=PASS dmarc=PASS\r\nSubject: spam list",
+				"X-Homing-Verdict: spam=PASS virus=FAIL spf=PASS dkim=PASS dmarc=PASS\r\nSubject: virus",
+				"X-SES-Spam-Verdict: PASS\r\nX-SES-Virus-Verdict: PASS\r\nSubject: SES passed",
+				"X-SES-Spam-Verdict: FAIL\r\nX-SES-Virus-Verdict: PASS\r\nSubject: SES spam",
+				// What the sender adds below SES's own does not help.
+				"X-SES-Spam-Verdict: PASS\r\nX-SES-Virus-Verdict: FAIL\r\nX-SES-Virus-Verdict: PASS\r\nSubject: SES virus",
+			} {
+				say(t, conn, "MAIL FROM:<sender@far.test>", 250)
+				say(t, conn, "RCPT TO:<alice>", 250)
+				say(t, conn, "DATA", 354)
+				say(t, conn, header+"\r\n\r\nbody\r\n.", 250)
+			}
+			for folder, want := range map[string]string{
+				"INBOX": "plain passed gray SES passed",
+				"Lists": "list",
+				"Junk":  "spam list virus SES spam SES virus",
+			} {
+				if got := subjects(t, s, "alice", folder); got != want {
+					t.Errorf("%s holds %q, want %q", folder, got, want)
+				}
+			}
+			for _, complaint := range complaints(s) {
+				t.Errorf("Dovecot is not content with the fragment: %s", complaint)
+			}
+		})
+	}
+}
+
+// The listener is open to one group, and +detail is a folder.
+func TestListenerAndDetail(t *testing.T) {
+	if os.Geteuid() != 0 {
+		neighbour.Missing(t, "root", "only root can give a socket to a group")
+	}
+	for _, version := range dovecot.Versions() {
+		t.Run(string(version), func(t *testing.T) {
+			const group = "daemon" // every Debian has it, and 1 is its number
+			listener := strings.Replace(read(t, "listener.conf"), "group = homing\n", "group = "+group+"\n", 1)
+			s := start(t, version, listener+read(t, "detail.conf"), dovecot.User{Name: "alice"})
+			info, err := os.Stat(s.UnixSocket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if owner := info.Sys().(*syscall.Stat_t); info.Mode().Perm() != 0o660 || owner.Gid != 1 {
+				t.Errorf("the socket has mode %v and group %d, want 0660 and 1", info.Mode(), owner.Gid)
+			}
+			conn := lmtp(t, s)
+			deliver(t, conn, "alice", "id-1", "plain", 250)
+			deliver(t, conn, "alice+work", "id-2", "detail", 250)
+			for folder, want := range map[string]string{"INBOX": "plain", "work": "detail"} {
+				if got := subjects(t, s, "alice", folder); got != want {
+					t.Errorf("%s holds %q, want %q", folder, got, want)
+				}
+			}
 		})
 	}
 }

@@ -185,14 +185,14 @@ func shipped(tb testing.TB, version dovecot.Version, users []dovecot.User) dovec
 		}
 		return string(text)
 	}
-	config := read("dovecot-" + string(version) + ".conf")
-	const script = "= /etc/dovecot/homing.sieve\n"
-	if strings.Count(config, script) != 1 {
-		tb.Fatalf("the fragment does not name its script once: %s", config)
+	config, files := read("dovecot-"+string(version)+".conf"), map[string]string{}
+	for _, script := range []string{"homing.sieve", "homing-spam.sieve"} {
+		path := "= /etc/dovecot/" + script + "\n"
+		if strings.Count(config, path) != 1 {
+			tb.Fatalf("the fragment does not name %s once: %s", script, config)
+		}
+		config = strings.Replace(config, path, "= @DIR@/sieve/"+script+"\n", 1)
+		files["sieve/"+script] = read(script)
 	}
-	return dovecot.Options{
-		Version: version, Users: users,
-		Config: strings.Replace(config, script, "= @DIR@/sieve/homing.sieve\n", 1),
-		Files:  map[string]string{"sieve/homing.sieve": read("homing.sieve")},
-	}
+	return dovecot.Options{Version: version, Users: users, Config: config, Files: files}
 }
