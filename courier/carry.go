@@ -70,14 +70,14 @@ func (c *Courier) Bring(ctx context.Context, item *spool.Item) *spool.Outcome {
 	return outcome
 }
 
-// bring fetches an item and delivers it to every mailbox that still waits for
-// it. It returns nil when there is nothing to record.
+// bring fetches an item, decrypts it, and delivers it to every mailbox that still
+// waits for it. It returns nil when there is nothing to record.
 func (c *Courier) bring(ctx context.Context, item *spool.Item) *spool.Outcome {
 	route := c.route(item)
 	if len(item.Recipients) > 0 && len(route.stops) == 0 {
 		return c.conclude(item, route)
 	}
-	object, err := c.fetch(ctx, item)
+	object, err := Read(ctx, c.Source, c.Spool, item)
 	if err != nil {
 		return c.unfetched(ctx, item, err)
 	}
@@ -93,39 +93,6 @@ func (c *Courier) bring(ctx context.Context, item *spool.Item) *spool.Outcome {
 	}
 	return c.conclude(item, route)
 }
-
-// fetch returns the message, from the bucket or from the spool.
-func (c *Courier) fetch(ctx context.Context, item *spool.Item) (*Object, error) {
-	switch {
-	case item.Inline && !item.Receipt:
-		return nil, errNotMail // mail that comes inline comes with SES's receipt
-	case !item.Inline && item.Bucket == "":
-		return nil, errNoMessage
-	case !item.Inline:
-		return c.Source.Fetch(ctx, item.Message, item.Lane)
-	}
-	release, err := c.Source.Reserve(ctx, item.Lane, item.Size)
-	if err != nil {
-		return nil, err
-	}
-	octets, err := c.Spool.Content(ctx, item.Number)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	return &Object{Octets: octets, Release: release}, nil
-}
-
-// permanent is an error that holds the item.
-type permanent string
-
-func (p permanent) Error() string   { return string(p) }
-func (p permanent) Permanent() bool { return true }
-
-const (
-	errNotMail   = permanent("this version of homing does not understand the notification; `homing queue show` prints it")
-	errNoMessage = permanent("the message came inside its notification, was delivered, and is no longer here for this recipient")
-)
 
 // unfetched decides what a failed fetch means.
 func (c *Courier) unfetched(ctx context.Context, item *spool.Item, err error) *spool.Outcome {
@@ -144,8 +111,7 @@ func (c *Courier) unfetched(ctx context.Context, item *spool.Item, err error) *s
 // unfit returns an outcome for what must not be delivered, else nil.
 func (c *Courier) unfit(item *spool.Item, object *Object, header *header) *spool.Outcome {
 	switch {
-	case object.Own && !item.Receipt && item.Source != spool.SourceBackfill:
-		// The copy that homing itself moved or wrote is no news.
+	case isCopy(item, object):
 		return &spool.Outcome{Item: item, State: spool.Done, Reason: "an object that homing wrote itself"}
 	case header.received > maxReceived:
 		reason := fmt.Sprintf("a mail loop: %d Received lines, %d are allowed", header.received, maxReceived)

@@ -1,5 +1,5 @@
 // Package courier carries each item of the spool to its mailboxes: fetch,
-// deliver, settle. It decides what is tried again, what is held for a person,
+// decrypt, deliver, settle. It decides what is tried again, what is held for a person,
 // and what becomes of the object in the bucket afterwards.
 //
 // Where messages lie and how they leave are the consumers' interfaces [Source]
@@ -21,11 +21,18 @@ import (
 // Of its errors, one with Permanent() true holds the item, one with Gone() true
 // says that the object is not there; any other is tried again.
 type Source interface {
-	// Fetch returns the whole message once it is known to be authentic. lane
-	// names the mailbox on whose behalf memory is used. The courier releases it.
-	Fetch(ctx context.Context, m spool.Message, lane string) (*Object, error)
+	// Fetch returns the whole object once it is known to be what was stored. lane
+	// names the mailbox on whose behalf memory is used: at least room octets of it,
+	// and as many as the object has. The courier releases it.
+	Fetch(ctx context.Context, m spool.Message, lane string, room int64) (*Object, error)
 	// Reserve waits for room in memory for octets of a message that is not fetched.
-	Reserve(ctx context.Context, lane string, octets int64) (release func(), err error)
+	Reserve(ctx context.Context, lane string, octets int64) (Memory, error)
+	// Decrypt makes the message of an object that is encrypted, once all of it is
+	// known to be authentic, and leaves others as they are. The object is lost with
+	// an error. One with a Room() above 0 says how many octets of memory it would
+	// have taken: it is to be fetched again with that many, for nobody waits for
+	// memory who has some.
+	Decrypt(ctx context.Context, m spool.Message, object *Object) error
 	Delete(ctx context.Context, m spool.Message) error
 	Tag(ctx context.Context, m spool.Message) error
 	// Move returns the object's new key. id marks it as homing's own.
@@ -34,11 +41,22 @@ type Source interface {
 
 // Object is a fetched message.
 type Object struct {
-	Octets  []byte
-	Version string // empty where the bucket has none
-	ETag    string
-	Own     bool   // homing wrote it: it carries the metadata homing-id
-	Release func() // gives its memory back
+	Octets   []byte
+	Size     int64             // of what is stored, in octets
+	Metadata map[string]string // of the object; nil for what was not in a bucket
+	Version  string            // empty where the bucket has none
+	ETag     string
+	Own      bool // homing wrote it: it carries the metadata homing-id
+	Memory
+}
+
+// Memory is what an object holds of the memory for messages. One goroutine uses
+// it at a time.
+type Memory interface {
+	// Resize holds so many octets instead: always where these are fewer, and where
+	// they are more if that is possible at once, which it reports.
+	Resize(octets int64) bool
+	Release() // gives all of it back; may be called more than once
 }
 
 // Destination is a way out: Dovecot over LMTP, Maildirs, or a submission server.

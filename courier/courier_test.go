@@ -46,9 +46,14 @@ type bucket struct {
 	deleted []string
 	tagged  []string
 	moved   map[string]string
+
+	locked              bool  // there is no key
+	swells              int64 // octets that a message takes when it is decrypted
+	swelling            int64 // how much that grows each time
+	decrypted, released int
 }
 
-func (b *bucket) Fetch(_ context.Context, m spool.Message, _ string) (*Object, error) {
+func (b *bucket) Fetch(_ context.Context, m spool.Message, _ string, room int64) (*Object, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fetches++
@@ -61,10 +66,59 @@ func (b *bucket) Fetch(_ context.Context, m spool.Message, _ string) (*Object, e
 	if !ok {
 		return nil, &failure{text: "NoSuchKey", gone: true}
 	}
-	return &Object{Octets: bytes.Clone(object.Octets), Own: object.Own, Version: object.Version, Release: func() {}}, nil
+	return &Object{Octets: bytes.Clone(object.Octets), Size: int64(len(object.Octets)), Metadata: object.Metadata, Own: object.Own,
+		Version: object.Version, Memory: &memory{b, max(int64(len(object.Octets)), room)}}, nil
 }
 
-func (b *bucket) Reserve(context.Context, string, int64) (func(), error) { return func() {}, nil }
+func (b *bucket) Reserve(_ context.Context, _ string, octets int64) (Memory, error) {
+	return &memory{b, octets}, nil
+}
+
+// memory is what one object holds. It never grows.
+type memory struct {
+	bucket *bucket
+	held   int64
+}
+
+func (m *memory) Resize(octets int64) bool {
+	if octets > m.held {
+		return false
+	}
+	m.held = octets
+	return true
+}
+
+func (m *memory) Release() {
+	m.bucket.mu.Lock()
+	defer m.bucket.mu.Unlock()
+	m.bucket.released++
+}
+
+// Decrypt has an encryption of its own: "encrypted:" before the message.
+func (b *bucket) Decrypt(_ context.Context, m spool.Message, object *Object) error {
+	plain, encrypted := bytes.CutPrefix(object.Octets, []byte("encrypted:"))
+	if !encrypted {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.decrypted++
+	if b.locked {
+		return &failure{text: "no key", permanent: true}
+	}
+	if b.swells > 0 && !object.Resize(b.swells) {
+		b.swells += b.swelling
+		return noRoom(b.swells - b.swelling)
+	}
+	object.Octets = plain
+	return nil
+}
+
+// noRoom is how much memory a message would have taken.
+type noRoom int64
+
+func (n noRoom) Error() string { return "no room" }
+func (n noRoom) Room() int64   { return int64(n) }
 
 func (b *bucket) Delete(_ context.Context, m spool.Message) error {
 	return b.after(m.Key, func() { b.deleted = append(b.deleted, m.Key) })

@@ -31,7 +31,7 @@ const (
 func (c *Courier) conclude(item *spool.Item, r *route) *spool.Outcome {
 	o := &spool.Outcome{Item: item, Settled: r.settled(), Found: r.found, Sender: r.sender}
 	if r.object != nil {
-		o.Version, o.ETag, o.Size = r.object.Version, r.object.ETag, int64(len(r.object.Octets))
+		o.Version, o.ETag, o.Size = r.object.Version, r.object.ETag, r.object.Size
 	}
 	if r.unroutable != "" {
 		o.State, o.Reason = spool.Held, r.unroutable

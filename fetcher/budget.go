@@ -43,10 +43,10 @@ func NewBudget(bytes int64) *Budget {
 func (b *Budget) InUse() int64 { return b.inUse.Load() }
 
 // Acquire waits until n bytes are free in the budget and in the lane; the empty
-// lane has no limit of its own. The caller calls release when the bytes are out
-// of memory. The error is the context's. A caller that holds bytes must not ask
-// for more: two such callers would wait for each other.
-func (b *Budget) Acquire(ctx context.Context, lane string, n int64) (release func(), err error) {
+// lane has no limit of its own. The caller releases them when they are out of
+// memory. The error is the context's. A caller that holds bytes must not ask for
+// more in this way: two such callers would wait for each other.
+func (b *Budget) Acquire(ctx context.Context, lane string, n int64) (*Room, error) {
 	l := b.enter(lane)
 	if err := l.room.Acquire(ctx, b.laneShare(n)); err != nil {
 		b.leave(l)
@@ -62,18 +62,25 @@ func (b *Budget) Acquire(ctx context.Context, lane string, n int64) (release fun
 }
 
 // tryAcquire is Acquire where there is room at once and nobody waits for it.
-func (b *Budget) tryAcquire(lane string, n int64) (release func(), ok bool) {
+func (b *Budget) tryAcquire(lane string, n int64) (r *Room, ok bool) {
 	l := b.enter(lane)
-	if !l.room.TryAcquire(b.laneShare(n)) {
-		b.leave(l)
-		return nil, false
-	}
-	if !b.whole.TryAcquire(b.share(n)) {
-		l.room.Release(b.laneShare(n))
+	if !b.take(l, b.laneShare(n), b.share(n)) {
 		b.leave(l)
 		return nil, false
 	}
 	return b.hold(l, n), true
+}
+
+// take takes shares that are free at once.
+func (b *Budget) take(l *lane, ofLane, ofWhole int64) bool {
+	if !l.room.TryAcquire(ofLane) {
+		return false
+	}
+	if !b.whole.TryAcquire(ofWhole) {
+		l.room.Release(ofLane)
+		return false
+	}
+	return true
 }
 
 // share is what n bytes count for in the whole: at most all of it.
@@ -84,14 +91,9 @@ func (b *Budget) laneShare(n int64) int64 { return min(n, b.half()) }
 
 func (b *Budget) half() int64 { return (b.limit + 1) / 2 }
 
-func (b *Budget) hold(l *lane, n int64) (release func()) {
+func (b *Budget) hold(l *lane, n int64) *Room {
 	b.inUse.Add(n)
-	return sync.OnceFunc(func() {
-		b.inUse.Add(-n)
-		b.whole.Release(b.share(n))
-		l.room.Release(b.laneShare(n))
-		b.leave(l)
-	})
+	return &Room{budget: b, lane: l, size: n}
 }
 
 func (b *Budget) enter(name string) *lane {

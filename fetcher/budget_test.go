@@ -14,11 +14,11 @@ import (
 // must acquires what is known to be free.
 func must(t *testing.T, b *Budget, lane string, n int64) (release func()) {
 	t.Helper()
-	release, err := b.Acquire(t.Context(), lane, n)
+	room, err := b.Acquire(t.Context(), lane, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return release
+	return room.Release
 }
 
 // queue asks for each size in turn, one after the other is waiting or served,
@@ -32,7 +32,7 @@ type queue struct {
 
 func (q *queue) ask(t *testing.T, b *Budget, name, lane string, n int64) {
 	q.wg.Go(func() {
-		release, err := b.Acquire(t.Context(), lane, n)
+		room, err := b.Acquire(t.Context(), lane, n)
 		if err != nil {
 			t.Error(err)
 			return
@@ -43,7 +43,7 @@ func (q *queue) ask(t *testing.T, b *Budget, name, lane string, n int64) {
 		if q.held == nil {
 			q.held = make(map[string]func())
 		}
-		q.held[name] = release
+		q.held[name] = room.Release
 	})
 	synctest.Wait()
 }
@@ -174,34 +174,83 @@ func TestBudgetGivesUp(t *testing.T) {
 	})
 }
 
-// TestBudgetModel compares tryAcquire with plain sums.
+// TestResize: who waits is served before whoever wants more, and what is given
+// back while it is held serves them.
+func TestResize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, q := NewBudget(100), new(queue)
+		room, err := b.Acquire(t.Context(), "a", 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !room.Resize(50) || b.InUse() != 50 {
+			t.Errorf("%d in use, want 50", b.InUse())
+		}
+		q.ask(t, b, "large", "b", 60)
+		q.want(t)
+		if room.Resize(room.size + 1) {
+			t.Error("served before those who wait")
+		}
+		if !room.Resize(40) {
+			t.Error("less is always possible")
+		}
+		synctest.Wait()
+		q.want(t, "large")
+		if got := b.InUse(); got != 100 {
+			t.Errorf("%d in use, want 100", got)
+		}
+		room.Release()
+		if room.Resize(10) || b.InUse() != 60 {
+			t.Errorf("what is given back is resized: %d in use", b.InUse())
+		}
+		q.release("large")
+		if len(b.lanes) != 0 || b.InUse() != 0 {
+			t.Errorf("%d lanes and %d bytes left", len(b.lanes), b.InUse())
+		}
+	})
+}
+
+// TestBudgetModel compares what is had without waiting with plain sums.
 func TestBudgetModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		type holding struct {
-			lane    string
-			n       int64
-			release func()
-		}
 		limit := rapid.Int64Range(1, 40).Draw(t, "limit")
-		b, held := NewBudget(limit), []holding(nil)
+		half := (limit + 1) / 2
+		b, held := NewBudget(limit), []*Room(nil)
+		// fits: others and n in a lane are no more than there is.
+		fits := func(lane string, n int64, but *Room) bool {
+			whole, inLane := min(n, limit), min(n, half)
+			for _, other := range held {
+				if other == but {
+					continue
+				}
+				whole += min(other.size, limit)
+				if other.lane.name == lane {
+					inLane += min(other.size, half)
+				}
+			}
+			return whole <= limit && (lane == "" || inLane <= half)
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"acquire": func(t *rapid.T) {
-				h := holding{lane: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "lane"), n: rapid.Int64Range(0, 50).Draw(t, "n")}
-				var whole, inLane int64
-				for _, other := range held {
-					whole += min(other.n, limit)
-					if other.lane == h.lane {
-						inLane += min(other.n, (limit+1)/2)
-					}
-				}
-				want := whole+min(h.n, limit) <= limit &&
-					(h.lane == "" || inLane+min(h.n, (limit+1)/2) <= (limit+1)/2)
-				var ok bool
-				if h.release, ok = b.tryAcquire(h.lane, h.n); ok != want {
-					t.Fatalf("limit %d, held %v: %d in lane %q: %v, want %v", limit, held, h.n, h.lane, ok, want)
+				lane, n := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "lane"), rapid.Int64Range(0, 50).Draw(t, "n")
+				want := fits(lane, n, nil)
+				room, ok := b.tryAcquire(lane, n)
+				if ok != want {
+					t.Fatalf("limit %d: %d in lane %q: %v, want %v", limit, n, lane, ok, want)
 				}
 				if ok {
-					held = append(held, h)
+					held = append(held, room)
+				}
+			},
+			"resize": func(t *rapid.T) {
+				if len(held) == 0 {
+					return
+				}
+				room, n := rapid.SampledFrom(held).Draw(t, "which"), rapid.Int64Range(0, 50).Draw(t, "n")
+				before := room.size
+				want := n <= before || fits(room.lane.name, n, room)
+				if ok := room.Resize(n); ok != want || room.size != map[bool]int64{true: n, false: before}[ok] {
+					t.Fatalf("limit %d: from %d to %d in lane %q: %v and %d, want %v", limit, before, n, room.lane.name, ok, room.size, want)
 				}
 			},
 			"release": func(t *rapid.T) {
@@ -209,13 +258,13 @@ func TestBudgetModel(t *testing.T) {
 					return
 				}
 				i := rapid.IntRange(0, len(held)-1).Draw(t, "which")
-				held[i].release()
+				held[i].Release()
 				held = slices.Delete(held, i, i+1)
 			},
 			"": func(t *rapid.T) {
 				var sum int64
-				for _, h := range held {
-					sum += h.n
+				for _, room := range held {
+					sum += room.size
 				}
 				if got := b.InUse(); got != sum {
 					t.Fatalf("%d in use, want %d", got, sum)

@@ -51,6 +51,9 @@ type Ref struct {
 	// Size in bytes, 0 if unknown, saves a request when memory is short. It is
 	// believed for nothing else.
 	Size int64
+	// Room is how many bytes are to be held at least, for what will be made of the
+	// object; 0: as many as it has.
+	Room int64
 	// Lane shares the memory with the objects of the same lane: see Budget.
 	Lane string
 }
@@ -61,39 +64,37 @@ type Object struct {
 	Metadata map[string]string // the names in lower case, without x-amz-meta-
 	Version  string            // empty where the bucket has none
 	ETag     string            // as S3 gave it, with its quotes
-	release  func()
+	// Room is held of the budget for the octets. They must not be used after it is
+	// released.
+	*Room
 }
-
-// Release gives the memory back to the budget. The octets must not be used
-// after it. It may be called more than once.
-func (o *Object) Release() { o.release() }
 
 // Fetch returns the whole object, once its length and its checksum, where the
 // server has one, are right. It waits for room in the budget, and holds no
 // connection meanwhile. The caller releases the object.
 func (f *Fetcher) Fetch(ctx context.Context, ref Ref) (*Object, error) {
-	r := &room{budget: f.budget, lane: ref.Lane}
-	object, err := f.fetch(ctx, ref, r)
+	c := &claim{budget: f.budget, lane: ref.Lane}
+	object, err := f.fetch(ctx, ref, c)
 	if err != nil {
-		r.leave()
+		c.leave()
 		return nil, failure("fetch", ref, err)
 	}
-	object.release = r.leave
+	object.Room = c.room
 	return object, nil
 }
 
-func (f *Fetcher) fetch(ctx context.Context, ref Ref, r *room) (*Object, error) {
+func (f *Fetcher) fetch(ctx context.Context, ref Ref, c *claim) (*Object, error) {
 	if _, err := f.place(ref); err != nil {
 		return nil, err
 	}
-	if 0 < ref.Size && ref.Size <= f.maxMessage {
-		if err := r.wait(ctx, ref.Size); err != nil {
+	if size := max(ref.Size, ref.Room); 0 < size && ref.Size <= f.maxMessage {
+		if err := c.wait(ctx, size); err != nil {
 			return nil, err
 		}
 	}
 	var doubt doubt
 	for {
-		out, err := f.open(ctx, ref, r)
+		out, err := f.open(ctx, ref, c)
 		if err != nil {
 			return nil, err
 		}
@@ -111,21 +112,22 @@ func (f *Fetcher) fetch(ctx context.Context, ref Ref, r *room) (*Object, error) 
 
 // open asks for the object until there is room for it, and returns the answer
 // with the body still to be read.
-func (f *Fetcher) open(ctx context.Context, ref Ref, r *room) (*s3.GetObjectOutput, error) {
+func (f *Fetcher) open(ctx context.Context, ref Ref, c *claim) (*s3.GetObjectOutput, error) {
 	for range rounds {
 		out, err := f.get(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
 		need, err := f.need(out)
-		if err == nil && r.take(need) {
+		need = max(need, ref.Room)
+		if err == nil && c.take(need) {
 			return out, nil
 		}
 		out.Body.Close()
 		if err != nil {
 			return nil, err
 		}
-		if err := r.wait(ctx, need); err != nil {
+		if err := c.wait(ctx, need); err != nil {
 			return nil, err
 		}
 	}

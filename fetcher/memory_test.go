@@ -80,9 +80,9 @@ func TestFetchGrown(t *testing.T) {
 	}()
 	for round := range int64(rounds) {
 		eventually(t, "fetch waits", func() bool {
-			release, ok := f.budget.tryAcquire("", 1)
+			room, ok := f.budget.tryAcquire("", 1)
 			if ok {
-				release()
+				room.Release()
 			}
 			return !ok // there is room for one, so somebody waits
 		})
@@ -149,6 +149,37 @@ func TestFetchConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if got := f.budget.InUse(); got != 0 {
+		t.Errorf("%d bytes in use at the end", got)
+	}
+}
+
+// TestFetchRoom: what is to be made of an object may need more than it has.
+func TestFetchRoom(t *testing.T) {
+	server, f := start(t)
+	ref := put(t, server, "key", octets(1000))
+	for _, test := range []struct{ size, room, want int64 }{
+		{0, 0, 1000}, {0, 500, 1000}, {0, 3000, 3000}, {1000, 3000, 3000}, {10, 3000, 3000}, {5000, 3000, 5000},
+	} {
+		ref.Size, ref.Room = test.size, test.room
+		object, err := f.Fetch(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.budget.InUse(); got != test.want {
+			t.Errorf("%+v: %d bytes in use", test, got)
+		}
+		if !object.Resize(1) || f.budget.InUse() != 1 {
+			t.Errorf("%+v: %d bytes in use after less was kept", test, f.budget.InUse())
+		}
+		object.Release()
+	}
+	ref.Size, ref.Room = 2*maxMessage, 3000
+	if object, err := f.Fetch(t.Context(), ref); err != nil || f.budget.InUse() != 3000 {
+		t.Errorf("with a size that is a lie: %v, %d bytes in use", err, f.budget.InUse())
+	} else {
+		object.Release()
+	}
 	if got := f.budget.InUse(); got != 0 {
 		t.Errorf("%d bytes in use at the end", got)
 	}

@@ -31,6 +31,7 @@ type Metrics struct {
 	fetches      series[prometheus.Counter]
 	fetchSeconds prometheus.Histogram
 	fetchBytes   prometheus.Counter
+	decrypt      decryptMetrics
 
 	deliveries      series[prometheus.Counter]
 	deliverySeconds prometheus.Histogram
@@ -65,6 +66,7 @@ func New(version string) *Metrics {
 	m := &Metrics{registry: r.registry, reading: make(chan struct{}, 1)}
 	m.registerWebhook(r)
 	m.registerFetch(r)
+	m.decrypt.register(r)
 	m.registerDelivery(r)
 	m.form.register(r)
 	m.pull.register(r)

@@ -199,6 +199,10 @@ func TestMethods(t *testing.T) {
 			map[string]float64{`homing_fetch_total{result="network"}`: 1, `homing_fetch_bytes_total{}`: 100}},
 		{"fetch of less than nothing", func(m *Metrics) { m.Fetched("server", -1, -time.Second) },
 			map[string]float64{`homing_fetch_total{result="server"}`: 1}},
+		{"decrypted", func(m *Metrics) { m.Decrypted("pgp", "ok", 20*time.Millisecond) },
+			map[string]float64{`homing_decrypt_total{result="ok",scheme="pgp"}`: 1, `homing_decrypt_seconds_count{}`: 1, `homing_decrypt_seconds_sum{}`: .02}},
+		{"not decrypted", func(m *Metrics) { m.Decrypted("kms", "denied", time.Second) },
+			map[string]float64{`homing_decrypt_total{result="denied",scheme="kms"}`: 1}},
 		{"delivered", func(m *Metrics) { m.Delivered("fallback") },
 			map[string]float64{`homing_deliveries_total{result="fallback"}`: 1}},
 		{"delivery time", func(m *Metrics) { m.DeliveryTime(2 * time.Second) },
@@ -244,6 +248,7 @@ func TestEveryLabelValueIsItsOwn(t *testing.T) {
 		"homing_webhook_requests_total":   func(v []string) { m.WebhookRequest(number(v[0])) },
 		"homing_signature_failures_total": func(v []string) { m.SignatureFailure(v[0]) },
 		"homing_fetch_total":              func(v []string) { m.Fetched(v[0], 0, 0) },
+		"homing_decrypt_total":            func(v []string) { m.Decrypted(v[0], v[1], 0) },
 		"homing_deliveries_total":         func(v []string) { m.Delivered(v[0]) },
 		"homing_lmtp_connections":         func(v []string) { m.LMTPConnections(v[0], 1) },
 		"homing_after_delivery_total":     func(v []string) { m.AfterDelivery(v[0], v[1]) },
@@ -289,6 +294,7 @@ func TestNoNewSeries(t *testing.T) {
 		m.WebhookRequest(1000 + i)
 		m.SignatureFailure(word)
 		m.Fetched(word, 1, 1)
+		m.Decrypted(word, word, 1)
 		m.Delivered(word)
 		m.LMTPConnections(word, 1)
 		m.AfterDelivery(word, word)
@@ -305,6 +311,7 @@ func TestNoNewSeries(t *testing.T) {
 		`homing_webhook_requests_total{code="other"}`,
 		`homing_signature_failures_total{reason="other"}`,
 		`homing_fetch_total{result="other"}`,
+		`homing_decrypt_total{result="other",scheme="other"}`,
 		`homing_deliveries_total{result="other"}`,
 		`homing_after_delivery_total{action="other",result="other"}`,
 		`homing_sweeps_total{result="other"}`,

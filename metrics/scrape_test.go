@@ -65,6 +65,7 @@ func TestHistogramsAreClassicAndNative(t *testing.T) {
 	m.Latency(3 * time.Second)
 	m.DeliveryTime(3 * time.Millisecond)
 	m.Fetched("ok", 1, 30*time.Millisecond)
+	m.Decrypted("pgp", "ok", 3*time.Millisecond)
 	m.Swept("ok", 2*time.Second)
 	families, err := m.registry.Gather()
 	if err != nil {
@@ -85,8 +86,8 @@ func TestHistogramsAreClassicAndNative(t *testing.T) {
 			t.Errorf("%s has no native buckets of the right width: %v", family.GetName(), histogram)
 		}
 	}
-	if seen != 4 {
-		t.Errorf("%d histograms, want 4", seen)
+	if seen != 5 {
+		t.Errorf("%d histograms, want 5", seen)
 	}
 }
 

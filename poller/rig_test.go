@@ -73,17 +73,24 @@ func receipt(id string, recipients ...string) string {
 // bucket is a courier.Source with every message that it is asked for.
 type bucket struct{}
 
-func (bucket) Fetch(_ context.Context, m spool.Message, _ string) (*courier.Object, error) {
+func (bucket) Fetch(_ context.Context, m spool.Message, _ string, _ int64) (*courier.Object, error) {
 	octets := "Received: from x by inbound-smtp.us-east-1.amazonaws.com with SMTP id y for found@example.com; Sat, 01 Jan 2000 00:00:00 +0000\r\nSubject: " + m.Key + "\r\n\r\nhello\r\n"
-	return &courier.Object{Octets: []byte(octets), Release: func() {}}, nil
+	return &courier.Object{Octets: []byte(octets), Size: int64(len(octets)), Memory: plenty{}}, nil
 }
 
-func (bucket) Reserve(context.Context, string, int64) (func(), error) { return func() {}, nil }
-func (bucket) Delete(context.Context, spool.Message) error            { return nil }
-func (bucket) Tag(context.Context, spool.Message) error               { return nil }
+func (bucket) Reserve(context.Context, string, int64) (courier.Memory, error) { return plenty{}, nil }
+func (bucket) Decrypt(context.Context, spool.Message, *courier.Object) error  { return nil }
+func (bucket) Delete(context.Context, spool.Message) error                    { return nil }
+func (bucket) Tag(context.Context, spool.Message) error                       { return nil }
 func (bucket) Move(context.Context, spool.Message, string, string) (string, error) {
 	return "", nil
 }
+
+// plenty is memory that never ends.
+type plenty struct{}
+
+func (plenty) Resize(int64) bool { return true }
+func (plenty) Release()          {}
 
 // boxes is a courier.Destination in memory, shared by replicas.
 type boxes struct {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sync/errgroup"
 
@@ -31,6 +32,7 @@ const grace = 10 * time.Second
 type neighbours struct {
 	sns  http.RoundTripper               // nil: the system's roots and resolver
 	s3   *s3.Client                      // nil: the SDK's default configuration
+	kms  *kms.Client                     // nil: the SDK's default configuration
 	free func(dir string) (int64, error) // bytes on the spool's disk; nil: as the system says
 }
 
@@ -75,7 +77,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	if a.out, err = a.destination(); err != nil {
 		return nil, err
 	}
-	if a.source, err = newSource(ctx, cfg, with.s3, a.metrics); err != nil {
+	if a.source, err = newSource(ctx, cfg, with, a.metrics); err != nil {
 		return nil, err
 	}
 	a.courier = courier.New(courier.Config{

@@ -34,7 +34,7 @@ func openBase(ctx context.Context, cfg *Config, with neighbours, dryRun bool, lo
 			return nil, err
 		}
 	}
-	from, err := newSource(ctx, cfg, with.s3, metrics.New(version()))
+	from, err := newSource(ctx, cfg, with, metrics.New(version()))
 	if err != nil {
 		return nil, err
 	}

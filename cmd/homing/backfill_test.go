@@ -114,7 +114,7 @@ func (f *filler) backfill(ctx context.Context, flags backfillFlags) (stdout, std
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var out, errs transcript
-	err = backfill(ctx, cfg, neighbours{s3: f.bucket, free: f.free}, task, streams{strings.NewReader(""), &out, &errs})
+	err = backfill(ctx, cfg, f.neighbours(), task, streams{strings.NewReader(""), &out, &errs})
 	return out.String(), errs.String(), err
 }
 

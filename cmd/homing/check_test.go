@@ -105,7 +105,11 @@ func (r *rig) checkVariables(more ...string) []string {
 }
 
 func (r *rig) neighbours() neighbours {
-	return neighbours{sns: r.sns.Transport(), s3: r.s3.Client(), free: r.free}
+	with := neighbours{sns: r.sns.Transport(), s3: r.bucket, free: r.free}
+	if r.kms != nil {
+		with.kms = r.kms.Client()
+	}
+	return with
 }
 
 // TestCheckOfRunningHoming: all is well, and nothing is disturbed.

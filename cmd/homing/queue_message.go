@@ -12,15 +12,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/homing-mail/homing/courier"
 	"github.com/homing-mail/homing/metrics"
 	"github.com/homing-mail/homing/spool"
 )
 
 func (q *queueCommand) export() *cobra.Command {
 	var path string
+	var stored bool
 	cmd := &cobra.Command{
 		Use:   "export ITEM",
-		Short: "Write the message of an item, as it is, to a file or the standard output",
+		Short: "Write the message of an item, as it would be delivered, to a file or the standard output",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return q.with(cmd.Context(), func(cfg *Config, s *spool.Spool) error {
@@ -28,7 +30,7 @@ func (q *queueCommand) export() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				octets, err := message(cmd.Context(), cfg, s, item)
+				octets, err := message(cmd.Context(), cfg, s, item, stored)
 				if err != nil {
 					return err
 				}
@@ -41,22 +43,29 @@ func (q *queueCommand) export() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&path, "output", "o", "", "the file to make, such as message.eml")
+	cmd.Flags().BoolVar(&stored, "stored", false, "as it is stored: encrypted, if it is")
 	return cmd
 }
 
-// message returns an item's message, from the spool or from the bucket.
-func message(ctx context.Context, cfg *Config, s *spool.Spool, item *spool.Item) ([]byte, error) {
+// message returns an item's message, from the spool or from the bucket: decrypted,
+// or as it is stored.
+func message(ctx context.Context, cfg *Config, s *spool.Spool, item *spool.Item, stored bool) ([]byte, error) {
 	if item.Inline {
 		return s.Content(ctx, item.Number)
 	}
 	if item.Bucket == "" {
 		return nil, fmt.Errorf("item %d no longer has its message: it came inside the notification and was delivered or dropped", item.Number)
 	}
-	from, err := newSource(ctx, cfg, nil, metrics.New(version()))
+	from, err := newSource(ctx, cfg, neighbours{}, metrics.New(version()))
 	if err != nil {
 		return nil, err
 	}
-	object, err := from.Fetch(ctx, item.Message, "")
+	var object *courier.Object
+	if stored {
+		object, err = from.Fetch(ctx, item.Message, "", 0)
+	} else {
+		object, err = courier.Read(ctx, from, s, item)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +122,7 @@ func dropAll(cmd *cobra.Command, cfg *Config, s *spool.Spool, items []*spool.Ite
 	var dropped int64
 	for _, item := range items {
 		if keep != "" {
-			octets, err := message(cmd.Context(), cfg, s, item)
+			octets, err := message(cmd.Context(), cfg, s, item, false)
 			if err == nil {
 				err = writeNew(filepath.Join(keep, fmt.Sprintf("%d.eml", item.Number)), octets)
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/homing-mail/homing/internal/kmstest"
 	"github.com/homing-mail/homing/internal/s3test"
 	"github.com/homing-mail/homing/internal/snstest"
 	"github.com/homing-mail/homing/spool"
@@ -92,6 +93,7 @@ type rig struct {
 	sns    *snstest.Signer
 	s3     *s3test.Server
 	bucket *s3.Client                  // where homing looks for messages: in s3, unless a test says otherwise
+	kms    *kmstest.Server             // nil unless a test asks for it
 	free   func(string) (int64, error) // bytes on the spool's disk; nil: as the system says
 	state  string                      // HOMING_STATE_DIR
 	mail   string                      // below it are the Maildirs
@@ -139,7 +141,7 @@ func (r *rig) prepare(environ ...string) {
 	cfg := r.config(environ...)
 	r.log = &transcript{}
 	var err error
-	r.app, err = newApp(r.t.Context(), cfg, neighbours{sns: r.sns.Transport(), s3: r.bucket, free: r.free}, newLogger(cfg, r.log))
+	r.app, err = newApp(r.t.Context(), cfg, r.neighbours(), newLogger(cfg, r.log))
 	if err != nil {
 		r.t.Fatal(err)
 	}

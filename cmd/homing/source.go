@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/homing-mail/homing/courier"
 	"github.com/homing-mail/homing/fetcher"
 	"github.com/homing-mail/homing/metrics"
@@ -16,19 +14,18 @@ import (
 // ownMark is the metadata of objects that homing wrote itself.
 const ownMark = "homing-id"
 
-// source lets the courier fetch from S3, and counts.
+// source lets the courier fetch from S3 and decrypt, and counts.
 type source struct {
 	*fetcher.Fetcher
+	*decrypter
 	budget  *fetcher.Budget
 	metrics *metrics.Metrics
 }
 
-// newSource makes no request. client may be nil: the SDK's default
-// configuration, or none where there is no bucket.
-func newSource(ctx context.Context, cfg *Config, client *s3.Client, m *metrics.Metrics) (*source, error) {
-	if client == nil && len(cfg.Buckets) > 0 {
-		var err error
-		if client, err = fetcher.NewClient(ctx, cfg.S3PathStyle); err != nil {
+// newSource makes no request. Where there is no bucket it needs no client.
+func newSource(ctx context.Context, cfg *Config, with neighbours, m *metrics.Metrics) (_ *source, err error) {
+	if with.s3 == nil && len(cfg.Buckets) > 0 {
+		if with.s3, err = fetcher.NewClient(ctx, cfg.S3PathStyle); err != nil {
 			return nil, misconfigured("AWS_REGION", err)
 		}
 	}
@@ -37,16 +34,16 @@ func newSource(ctx context.Context, cfg *Config, client *s3.Client, m *metrics.M
 		places[i] = fetcher.Place{Bucket: p.bucket, Prefix: p.prefix}
 	}
 	budget := fetcher.NewBudget(int64(cfg.Memory))
-	return &source{budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
-		Client: client, Places: places, MaxMessage: int64(cfg.MaxMessage), Budget: budget,
+	return &source{decrypter: newDecrypter(ctx, with.kms, m), budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
+		Client: with.s3, Places: places, MaxMessage: int64(cfg.MaxMessage), Budget: budget,
 	})}, nil
 }
 
 // Fetch implements courier.Source.
-func (s *source) Fetch(ctx context.Context, m spool.Message, lane string) (*courier.Object, error) {
+func (s *source) Fetch(ctx context.Context, m spool.Message, lane string, room int64) (*courier.Object, error) {
 	began := time.Now()
 	ref := reference(m)
-	ref.Lane, ref.ETag = lane, ""
+	ref.Lane, ref.ETag, ref.Room = lane, "", room
 	object, err := s.Fetcher.Fetch(ctx, ref)
 	if err != nil {
 		s.metrics.Fetched(reasonOf(err), 0, time.Since(began))
@@ -54,14 +51,18 @@ func (s *source) Fetch(ctx context.Context, m spool.Message, lane string) (*cour
 	}
 	s.metrics.Fetched("ok", len(object.Octets), time.Since(began))
 	return &courier.Object{
-		Octets: object.Octets, Version: object.Version, ETag: object.ETag,
-		Own: object.Metadata[ownMark] != "", Release: object.Release,
+		Octets: object.Octets, Size: int64(len(object.Octets)), Metadata: object.Metadata,
+		Version: object.Version, ETag: object.ETag, Own: object.Metadata[ownMark] != "", Memory: object.Room,
 	}, nil
 }
 
 // Reserve implements courier.Source.
-func (s *source) Reserve(ctx context.Context, lane string, octets int64) (func(), error) {
-	return s.budget.Acquire(ctx, lane, octets)
+func (s *source) Reserve(ctx context.Context, lane string, octets int64) (courier.Memory, error) {
+	room, err := s.budget.Acquire(ctx, lane, octets)
+	if err != nil {
+		return nil, err // not the nil *Room, which would be no nil Memory
+	}
+	return room, nil
 }
 
 // Delete implements courier.Source.

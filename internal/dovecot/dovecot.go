@@ -127,7 +127,7 @@ func (s *Server) startOnFreePorts() error {
 			return nil
 		}
 		errs = append(errs, err)
-		if !strings.Contains(s.Log(), "Address already in use") {
+		if s.taken() < len(errs) {
 			break
 		}
 	}
@@ -137,19 +137,25 @@ func (s *Server) startOnFreePorts() error {
 // Log returns the end of what Dovecot logged, for a failure's message.
 func (s *Server) Log() string {
 	const most = 8 << 10
+	text := s.all()
+	if cut := len(text) - most; cut > 0 {
+		return "[...]" + text[cut:]
+	}
+	return text
+}
+
+// all is what the server said since it was first started, and what the master
+// printed since it was last.
+func (s *Server) all() string {
 	var all strings.Builder
-	for _, name := range []string{"stderr", "dovecot.log"} {
+	for _, name := range []string{"dovecot.log", "stderr"} {
 		text, err := os.ReadFile(filepath.Join(s.dir, name))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			fmt.Fprintln(&all, err)
 		}
 		all.Write(text)
 	}
-	text := all.String()
-	if cut := len(text) - most; cut > 0 {
-		return "[...]" + text[cut:]
-	}
-	return text
+	return all.String()
 }
 
 // remove stops the server and deletes its directory.

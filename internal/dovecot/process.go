@@ -95,14 +95,32 @@ func (s *Server) Stop(tb testing.TB) {
 	}
 }
 
-// Restart stops the server if it runs, and starts it on the same addresses.
+// Restart stops the server if it runs, and starts it on the same addresses. A
+// port that a connection of somebody's has taken meanwhile is waited for, but for
+// IMAP's, which then changes.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	s.Stop(tb)
-	if err := s.start(); err != nil {
+	var failed error
+	err := until(10*time.Millisecond, func() error {
+		before := s.taken()
+		if failed = s.start(); failed == nil || s.taken() == before {
+			return nil
+		}
+		lmtp := s.TCPAddr
+		if err := s.choosePorts(); err != nil {
+			return err
+		}
+		s.TCPAddr = lmtp
+		return errors.Join(failed, s.configure())
+	})
+	if err = errors.Join(err, failed); err != nil {
 		tb.Fatalf("starting Dovecot %s again: %v\n%s", s.Version, err, s.Log())
 	}
 }
+
+// taken is how often Dovecot complained of a port that another has.
+func (s *Server) taken() int { return strings.Count(s.all(), "Address already in use") }
 
 // Reload makes Dovecot read its configuration again, which ends the LMTP
 // sessions it has with 421, and returns when it greets again.

@@ -31,6 +31,7 @@ const (
 var arrows = map[string][]string{
 	"courier":     {"spool"},
 	"fetcher":     {"fetcher/pgp"},
+	"fetcher/kms": nil,
 	"fetcher/pgp": nil,
 	"form":        {"spool"},
 	"intake":      {"notice", "spool"},

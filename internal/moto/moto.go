@@ -1,4 +1,4 @@
-// Package moto starts moto for tests: AWS's SQS (and KMS) as others understand
+// Package moto starts moto for tests: AWS's SQS and KMS as others understand
 // them, out of Debian 13's python3-moto in the root that test.sh makes.
 package moto
 
@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -178,4 +179,20 @@ func (s *Server) Left(tb testing.TB, url string) (n int) {
 		n += some
 	}
 	return n
+}
+
+// KMS returns a client of its KMS.
+func (s *Server) KMS() *kms.Client {
+	return kms.New(kms.Options{BaseEndpoint: aws.String(s.URL), Region: Region,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+}
+
+// Key makes a symmetric KMS key and returns its ARN.
+func (s *Server) Key(tb testing.TB) (arn string) {
+	tb.Helper()
+	out, err := s.KMS().CreateKey(tb.Context(), nil)
+	if err != nil {
+		tb.Fatalf("make a KMS key: %v", err)
+	}
+	return aws.ToString(out.KeyMetadata.Arn)
 }
