@@ -29,21 +29,22 @@ const (
 // may import everything, and so may internal/..., which holds the rigs of the
 // tests and the demo. A new package gets its line here.
 var arrows = map[string][]string{
-	"courier":     {"spool"},
-	"fetcher":     {"fetcher/pgp"},
-	"fetcher/kms": nil,
-	"fetcher/pgp": nil,
-	"form":        {"spool"},
-	"intake":      {"notice", "spool"},
-	"lmtp":        nil,
-	"mailcow":     nil,
-	"maildir":     nil,
-	"metrics":     nil,
-	"notice":      nil,
-	"poller":      {"notice", "spool"},
-	"report":      {"spool"},
-	"spool":       nil,
-	"webhook":     {"intake", "notice"},
+	"courier":          {"spool"},
+	"fetcher":          {"fetcher/envelope", "fetcher/kms", "fetcher/pgp"},
+	"fetcher/envelope": nil,
+	"fetcher/kms":      nil,
+	"fetcher/pgp":      nil,
+	"form":             {"spool"},
+	"intake":           {"notice", "spool"},
+	"lmtp":             nil,
+	"mailcow":          nil,
+	"maildir":          nil,
+	"metrics":          nil,
+	"notice":           nil,
+	"poller":           {"notice", "spool"},
+	"report":           {"spool"},
+	"spool":            nil,
+	"webhook":          {"intake", "notice"},
 }
 
 // calls are what only some may call; tests are free but for time.Sleep.
@@ -82,7 +83,11 @@ func (f file) within(dir string) bool {
 
 func nowhere(file) bool         { return false }
 func inTests(f file) bool       { return f.isTest() || f.within("internal") }
-func inMainOrTests(f file) bool { return inTests(f) || f.within("cmd") }
+func inMainOrTests(f file) bool { return inTests(f) || isCommand(f) }
+
+// isCommand: the Lambda is a command, too, though users find it beside what else
+// they copy.
+func isCommand(f file) bool { return f.within("cmd") || f.within("contrib/lambda") }
 
 func TestArrows(t *testing.T) {
 	report(t, wrongArrows)
@@ -115,7 +120,7 @@ func report(t *testing.T, rule func(file) []string) {
 }
 
 func wrongArrows(f file) (mistakes []string) {
-	if f.isTest() || f.within("cmd") || f.within("internal") {
+	if f.isTest() || isCommand(f) || f.within("internal") {
 		return nil
 	}
 	may, known := arrows[f.dir()]
@@ -261,6 +266,10 @@ func TestRulesBite(t *testing.T) {
 		{wrongCalls, "lmtp/a.go", "func f() { g(context.Background()); panic(1) }", 2},
 		{wrongCalls, "cmd/homing/main.go", "func f() { g(context.Background()); os.Exit(1) }", 0},
 		{wrongCalls, "cmd/homing/main.go", "func f() { log.Fatal() }", 1},
+		{wrongArrows, "contrib/lambda/main.go", `import "github.com/homing-mail/homing/fetcher"`, 0},
+		{wrongCalls, "contrib/lambda/main.go", "func f() { os.Environ(); os.Exit(1) }", 0},
+		{wrongCalls, "contrib/lambda/event.go", "func f() { panic(1) }", 1},
+		{wrongArrows, "contrib/other/a.go", ``, 1},
 		{initFunctions, "lmtp/a.go", "func init() {}", 1},
 		{initFunctions, "lmtp/a.go", "func (T) init() {}", 0},
 	} {
