@@ -20,6 +20,8 @@ type Fault struct {
 	// Happens carries the request out although the answer is Status or Reset:
 	// what the client takes for a failure was none.
 	Happens bool
+	// Then, if not nil, is called after that, before anything is answered.
+	Then func()
 	// Status, when not 0, is answered with Code as S3's error code.
 	Status int
 	Code   string
@@ -57,6 +59,9 @@ func Faulty(next http.Handler, hook Hook) http.Handler {
 		}
 		if fault.Happens {
 			next.ServeHTTP(discard{header: http.Header{}}, r)
+			if fault.Then != nil {
+				fault.Then()
+			}
 		}
 		if fault.Reset {
 			hangUp(w, true)

@@ -57,6 +57,19 @@ func SESReceived(r Receipt) string {
 	return encode(payload)
 }
 
+// SESLambda returns the event that SES's Lambda action calls a function with,
+// which says nothing of where the message is stored.
+// https://docs.aws.amazon.com/ses/latest/dg/receiving-email-action-lambda-event.html
+func SESLambda(r Receipt) []byte {
+	r = r.withDefaults()
+	action := map[string]any{"type": "Lambda", "invocationType": "Event",
+		"functionArn": "arn:aws:lambda:" + Region + ":123456789012:function:homing"}
+	return []byte(encode(map[string]any{"Records": []any{map[string]any{
+		"eventSource": "aws:ses", "eventVersion": "1.0",
+		"ses": map[string]any{"mail": r.mail(), "receipt": r.receipt(action)},
+	}}}))
+}
+
 func (r Receipt) withDefaults() Receipt {
 	if r.MessageID == "" {
 		r.MessageID = strings.ReplaceAll(newID(), "-", "") + "example0"
