@@ -41,9 +41,10 @@ type Metrics struct {
 	destinationUp   prometheus.Gauge
 	settlements     series[prometheus.Counter]
 
-	form  formMetrics
-	pull  pullMetrics
-	sweep sweepMetrics
+	form    formMetrics
+	pull    pullMetrics
+	sweep   sweepMetrics
+	machine machineMetrics
 
 	messages   series[prometheus.Gauge]
 	oldest     prometheus.Gauge
@@ -72,6 +73,7 @@ func New(version string) *Metrics {
 	m.pull.register(r)
 	m.sweep.register(r)
 	m.registerQueue(r)
+	m.machine.register(r)
 	r.info("homing_build_info", "Always 1; the labels say which build runs.",
 		map[string]string{"version": version, "goversion": runtime.Version()})
 	m.table = r.table
@@ -138,7 +140,7 @@ func (m *Metrics) registerQueue(r *registrar) {
 	m.oldest = r.gauge("homing_oldest_message_seconds",
 		"Age of the oldest message that is neither delivered nor held; 0 when there is none.")
 	m.readErrors = r.counter("homing_messages_read_errors_total",
-		"Scrapes that could not read the spool; homing_messages and homing_oldest_message_seconds then show the last values read.")
+		"Scrapes that could not read the spool or its disk; homing_messages, homing_oldest_message_seconds and homing_disk_free_bytes then show the last values read.")
 	m.memory = r.gauge("homing_memory_bytes", "Message bytes in memory, of the HOMING_MEMORY that may be.")
 }
 

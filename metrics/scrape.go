@@ -50,23 +50,25 @@ func (m *Metrics) refresh(ctx context.Context) {
 	if read := m.memoryReader.Load(); read != nil {
 		m.memory.Set(float64((*read)()))
 	}
-	read := m.queueReader.Load()
-	if read == nil {
-		return
-	}
+	m.readCertificate()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	select {
 	case m.reading <- struct{}{}:
 		defer func() { <-m.reading }()
-		m.readQueue(ctx, *read)
+		m.readDisk()
+		m.readQueue(ctx)
 	case <-ctx.Done():
 		m.readErrors.Inc()
 	}
 }
 
-func (m *Metrics) readQueue(ctx context.Context, read queueReader) {
-	states, oldest, err := read(ctx)
+func (m *Metrics) readQueue(ctx context.Context) {
+	read := m.queueReader.Load()
+	if read == nil {
+		return
+	}
+	states, oldest, err := (*read)(ctx)
 	if err != nil {
 		m.readErrors.Inc()
 		return

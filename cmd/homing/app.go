@@ -36,6 +36,14 @@ type neighbours struct {
 	free func(dir string) (int64, error) // bytes on the spool's disk; nil: as the system says
 }
 
+// room is how many bytes are free on the disk that holds a directory.
+func (n neighbours) room(dir string) (int64, error) {
+	if n.free == nil {
+		return spool.Free(dir)
+	}
+	return n.free(dir)
+}
+
 // app is a homing that is ready to run.
 type app struct {
 	cfg     *Config
@@ -88,6 +96,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	})
 	a.metrics.Memory(a.source.budget.InUse)
 	a.metrics.Queue(a.queue)
+	a.metrics.Disk(func() (int64, error) { return with.room(string(cfg.StateDir)) })
 	a.verifier = notice.NewVerifier(notice.VerifierConfig{Transport: with.sns})
 	a.intake = intake.New(intake.Config{Spool: a.spool, Observer: a.metrics, Log: a.log, History: cfg.History})
 	if a.pull, err = a.newPull(ctx); err != nil {
@@ -145,6 +154,9 @@ func (a *app) listen(ctx context.Context) error {
 		certificates, err := newCertificates(a.cfg, a.log)
 		if err != nil {
 			return err
+		}
+		if certificates != nil {
+			a.metrics.Certificate(certificates.expiry)
 		}
 		if err := a.open(ctx, "HOMING_LISTEN", a.cfg.Listen, handler, certificates.config()); err != nil {
 			return err

@@ -255,6 +255,9 @@ func TestNotReady(t *testing.T) {
 			if !strings.Contains(r.log.String(), test.want) {
 				t.Errorf("%q is missing in\n%s", test.want, r.log)
 			}
+			if _, page := r.get(r.app.metricsAddress(), "/metrics"); strings.Contains(page, "\nhoming_disk_free_bytes 5.24288e+06\n") != full.Load() {
+				t.Errorf("the free space is not what is shown:\n%s", page)
+			}
 			test.mend(t, r)
 			if code, text := r.get(r.app.metricsAddress(), "/readyz"); code != http.StatusOK {
 				t.Errorf("at last /readyz says %d %s", code, text)

@@ -49,13 +49,19 @@ func (c *certificates) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
 }
 
-// get returns the certificate for a handshake. Files that are wrong, as for a
+// get is current for a handshake.
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil }
+
+// expiry is when the certificate expires that is served now.
+func (c *certificates) expiry() time.Time { return c.current().Leaf.NotAfter }
+
+// current returns the certificate to serve now. Files that are wrong, as for a
 // moment during a renewal, leave the one before in place.
-func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *certificates) current() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.looked) < certificateLook {
-		return c.serving, nil
+		return c.serving
 	}
 	stamp, err := c.stamps()
 	if err == nil && stamp != c.stamp {
@@ -65,7 +71,7 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	c.complain(err)
 	c.looked = time.Now()
-	return c.serving, nil
+	return c.serving
 }
 
 // complain logs why new files are not served, each reason once.

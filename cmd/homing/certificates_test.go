@@ -114,17 +114,25 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 		pass(certificateLook)
 		serves("second")
 		said(again, 1)
+		// The metric must not wait for a handshake.
+		pass(time.Minute)
+		files.issue(t, "later")
+		if want := time.Now().Add(time.Hour); !c.expiry().Equal(want.Truncate(time.Second)) {
+			t.Errorf("it expires %v, want %v", c.expiry(), want)
+		}
+		serves("later")
+		said(again, 2)
 
 		replace(t, files.cert, "no certificate")
 		for range 3 {
 			pass(certificateLook)
-			serves("second")
+			serves("later")
 		}
 		said(kept, 1) // once, however often somebody comes
 		files.issue(t, "third")
 		pass(certificateLook)
 		serves("third")
-		said(again, 2)
+		said(again, 3)
 
 		other := newPair(t)
 		other.issue(t, "odd")
@@ -135,7 +143,7 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 		replace(t, files.cert, read(t, other.cert))
 		pass(certificateLook)
 		serves("odd")
-		said(again, 3)
+		said(again, 4)
 
 		if err := os.Remove(files.cert); err != nil {
 			t.Fatal(err)

@@ -101,11 +101,7 @@ func existing(dir string) string {
 
 // room looks whether the spool may grow.
 func (c *checker) room(dir string) finding {
-	measure := c.with.free
-	if measure == nil {
-		measure = spool.Free
-	}
-	free, err := measure(dir)
+	free, err := c.with.room(dir)
 	switch {
 	case err != nil:
 		return broken(err, "look at the disk that holds the state directory")

@@ -40,15 +40,29 @@ type Sample struct {
 	Value  float64
 }
 
+// Rule is one rule of a file, as Prometheus has understood it.
+type Rule struct {
+	Name      string
+	Health    string // ok, err or unknown
+	LastError string
+}
+
 // Start runs a Prometheus that scrapes these targets, each host:port with its
 // metrics under /metrics, five times a second until the test ends. It ends the
 // test as package neighbour does if Prometheus is not installed.
 func Start(tb testing.TB, targets ...string) *Server {
 	tb.Helper()
+	return StartWith(tb, "", targets...)
+}
+
+// StartWith is Start with the path of a file of rules, which are evaluated as
+// often.
+func StartWith(tb testing.TB, rules string, targets ...string) *Server {
+	tb.Helper()
 	program := neighbour.Program(tb, "prometheus")
 	dir := tb.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, configuration(targets), 0o644); err != nil {
+	if err := os.WriteFile(config, configuration(tb, rules, targets), 0o644); err != nil {
 		tb.Fatal(err)
 	}
 	var err error
@@ -64,11 +78,27 @@ func Start(tb testing.TB, targets ...string) *Server {
 }
 
 // configuration returns a configuration file in JSON, which is YAML too.
-func configuration(targets []string) []byte {
-	// Maps of strings and slices can always be marshalled.
-	list, _ := json.Marshal(targets)
-	return fmt.Appendf(nil, `{"scrape_configs": [{"job_name": "test", "scrape_interval": %q,
-		"scrape_timeout": %q, "static_configs": [{"targets": %s}]}]}`, interval, interval, list)
+func configuration(tb testing.TB, rules string, targets []string) []byte {
+	tb.Helper()
+	files := []string{}
+	if rules != "" {
+		path, err := filepath.Abs(rules)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		files = append(files, path)
+	}
+	text, err := json.Marshal(map[string]any{
+		"global":     map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": interval.String()},
+		"rule_files": files,
+		"scrape_configs": []any{map[string]any{
+			"job_name": "test", "static_configs": []any{map[string]any{"targets": targets}},
+		}},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return text
 }
 
 func (s *Server) start(program, config string) error {
@@ -143,6 +173,45 @@ func (s *Server) Await(tb testing.TB, expression string) []Sample {
 		tb.Fatalf("%s: %v\n%s", expression, err, s.tail())
 	}
 	return samples
+}
+
+// Rules returns all rules, once each has been evaluated.
+func (s *Server) Rules(tb testing.TB) []Rule {
+	tb.Helper()
+	var rules []Rule
+	err := s.until(func() (err error) {
+		rules, err = s.rules()
+		return err
+	})
+	if err != nil {
+		tb.Fatalf("%v\n%s", err, s.tail())
+	}
+	return rules
+}
+
+func (s *Server) rules() (all []Rule, err error) {
+	answer, err := http.Get(s.URL + "/api/v1/rules")
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var reply struct {
+		Data struct {
+			Groups []struct{ Rules []Rule }
+		}
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&reply); err != nil {
+		return nil, err
+	}
+	for _, group := range reply.Data.Groups {
+		all = append(all, group.Rules...)
+	}
+	for _, rule := range all {
+		if rule.Health == "unknown" {
+			return nil, fmt.Errorf("rule %s has not been evaluated", rule.Name)
+		}
+	}
+	return all, nil
 }
 
 // query asks the HTTP API: https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries

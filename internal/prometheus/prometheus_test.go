@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,6 +32,29 @@ func TestScrape(t *testing.T) {
 		if got, err := s.query(wrong); err == nil {
 			t.Errorf("query %q: %v and no error", wrong, got)
 		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "letters{box=\"a\"} 7\nletters{box=\"b\"} 7\n")
+	}))
+	defer target.Close()
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	err := os.WriteFile(file, []byte(`{"groups": [{"name": "g", "rules": [
+		{"record": "twice", "expr": "sum(letters) * 2"},
+		{"alert": "Wrong", "expr": "letters + on () letters"}]}]}`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := StartWith(t, file, strings.TrimPrefix(target.URL, "http://"))
+	s.Await(t, `twice == 28`)
+	got := s.Rules(t)
+	if len(got) != 2 || got[0] != (Rule{"twice", "ok", ""}) || got[1].Name != "Wrong" || got[1].Health != "err" || got[1].LastError == "" {
+		t.Errorf("%+v", got)
+	}
+	if none := Start(t).Rules(t); len(none) != 0 {
+		t.Errorf("without a file there are %v", none)
 	}
 }
 

@@ -60,16 +60,20 @@ func TestCertificateIsRenewed(t *testing.T) {
 // postOver posts a notification over TLS to a webhook that has this certificate.
 func (h *home) postOver(certificate *x509.Certificate) {
 	h.tb.Helper()
-	roots := x509.NewCertPool()
-	roots.AddCert(certificate)
-	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "homing.test"}, DisableKeepAlives: true,
-	}}
 	notification := sign(receipt(h.store(letter("sealed")), "ann@far.test", address("alice")))
-	status, answer, err := snstest.Post(h.tb.Context(), client, "https://"+h.webhook+"/sns", notification)
+	status, answer, err := snstest.Post(h.tb.Context(), trusting(certificate), "https://"+h.webhook+"/sns", notification)
 	if status != 200 || err != nil {
 		h.tb.Fatalf("over TLS the webhook answered %d %q, %v", status, answer, err)
 	}
+}
+
+// trusting is a client that trusts this certificate alone.
+func trusting(certificate *x509.Certificate) *http.Client {
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate)
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "homing.test"}, DisableKeepAlives: true,
+	}}
 }
 
 // serial is the number of the certificate that is served now.
