@@ -25,7 +25,7 @@ versitygw=v1.8.0
 # the Debian 13 root.
 host_packages=(
 	ca-certificates debian-archive-keyring debootstrap
-	gcc libc6-dev
+	gcc libc6-dev libsasl2-modules
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
 	gnupg postfix prometheus swaks
 )
