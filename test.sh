@@ -27,7 +27,7 @@ host_packages=(
 	ca-certificates debian-archive-keyring debootstrap
 	gcc libc6-dev libsasl2-modules
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
-	gnupg postfix prometheus swaks
+	caddy gnupg nginx-light postfix prometheus swaks
 )
 if [[ -n ${CI:-} ]]; then
 	host_packages+=(shellcheck)
