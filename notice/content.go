@@ -23,6 +23,9 @@ func decodeContent(encoding, content string) ([]byte, bool) {
 	case "":
 		raw = guessContent(content)
 	}
+	if len(raw) > 0 && raw[0] >= 0x80 {
+		return raw, true // no mail begins so: it is encrypted, and its octets are no lines
+	}
 	return crlf(raw), len(raw) > 0
 }
 

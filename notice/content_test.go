@@ -25,6 +25,7 @@ func TestDecodeContent(t *testing.T) {
 		{"Base64", "Base64", encoded, wire, true},
 		{"BASE64 in lines", "BASE64", wrapped, wire, true},
 		{"BASE64 of octets", "BASE64", base64.StdEncoding.EncodeToString(binary), string(binary), true},
+		{"BASE64 of what is encrypted", "BASE64", base64.StdEncoding.EncodeToString([]byte("\x84\n\r\n\x0a")), "\x84\n\r\n\x0a", true},
 		{"BASE64 that is none", "BASE64", mail, "", false},
 		{"BASE64 cut off", "BASE64", encoded[:len(encoded)-1], "", false},
 		{"BASE64 in URLs' alphabet", "BASE64", "__-_", "", false},

@@ -10,6 +10,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/homing-mail/homing/courier"
+	"github.com/homing-mail/homing/fetcher/pgp"
 )
 
 // Config is what the environment asks for. The tags of a field are the only
@@ -19,7 +20,8 @@ import (
 // A variable that is set to nothing has its default, as compose files with
 // ${HOMING_X:-} want it; where the tag empty says so, nothing is a value of its
 // own. That is why defaults are not env's envDefault, which cannot tell these
-// apart. The tag secret keeps a value out of all output.
+// apart. The tag secret keeps a value out of all output; binary leaves the last
+// line end of a file in it.
 type Config struct {
 	DeliverTo          destination   `env:"HOMING_DELIVER_TO" default:"lmtp:/run/dovecot/lmtp" doc:"where mail goes: lmtp:/path (unix socket), lmtp://host:port, lmtps://host:port, or maildir:/path/%d/%n (%u address, %n local part, %d domain)"`
 	LMTPConnections    count         `env:"HOMING_LMTP_CONNECTIONS" default:"4" doc:"connections to Dovecot, each for one mailbox at a time"`
@@ -45,6 +47,8 @@ type Config struct {
 	FormFrom           mailbox       `env:"HOMING_FORM_FROM" doc:"their From and envelope sender; none: HOMING_FORM_MAILBOX"`
 	AfterDelivery      afterDelivery `env:"HOMING_AFTER_DELIVERY" default:"keep" doc:"what becomes of a delivered object: keep, delete, tag (homing=delivered) or move:prefix/"`
 	AfterDeliveryDelay time.Duration `env:"HOMING_AFTER_DELIVERY_DELAY" default:"24h" doc:"how long after the last notice of a message"`
+	PGPKey             string        `env:"HOMING_PGP_KEY" secret:"true" binary:"true" doc:"secret OpenPGP keys, armored or binary, one after another: messages that were stored encrypted to them are decrypted. Usually HOMING_PGP_KEY_FILE, which is read when homing starts"`
+	PGPPassphrase      string        `env:"HOMING_PGP_PASSPHRASE" secret:"true" doc:"passphrase of these keys, where they have one"`
 	MaxMessage         byteSize      `env:"HOMING_MAX_MESSAGE" default:"64MiB" doc:"larger messages are held"`
 	Memory             byteSize      `env:"HOMING_MEMORY" default:"256MiB" doc:"message bytes in memory at a time, over all deliveries"`
 	StateDir           filePath      `env:"HOMING_STATE_DIR" default:"/var/lib/homing" doc:"directory of the spool, homing.db"`
@@ -59,7 +63,9 @@ type Config struct {
 	// rules are not in a file. Recipients holds what was in it.
 	RecipientsFile string
 
-	rules *courier.Rules // Recipients, parsed
+	rules  *courier.Rules // Recipients, parsed
+	keys   *pgp.Keys      // PGPKey, parsed; nil: there are none
+	locked error          // which of them the passphrase does not open
 }
 
 // loadConfig reads the variables that serve needs from environ, entries of the
@@ -85,6 +91,7 @@ func parseConfig(environ []string) (*Config, []mistake) {
 	if cfg.rules, err = courier.ParseRules(cfg.Recipients); err != nil {
 		wrong = append(wrong, mistake{"HOMING_RECIPIENTS", fmt.Errorf("HOMING_RECIPIENTS: %w", err)})
 	}
+	wrong = addNew(wrong, cfg.readKeys(settings["HOMING_PGP_KEY"]))
 	return cfg, addNew(wrong, cfg.contradictions())
 }
 
@@ -116,6 +123,7 @@ type variable struct {
 
 	field      string // of the struct
 	takesEmpty bool   // set to nothing it means nothing, not its default
+	binary     bool   // a line end at the end of its file is part of it
 }
 
 // variables lists all variables in the order of the README.
@@ -136,6 +144,7 @@ func variablesOf(config reflect.Type) []variable {
 			Secret:     field.Tag.Get("secret") == "true",
 			field:      field.Name,
 			takesEmpty: takesEmpty,
+			binary:     field.Tag.Get("binary") == "true",
 		})
 	}
 	return all

@@ -65,7 +65,7 @@ func (v variable) read(given map[string]string) (setting, error) {
 	case path != "" && isSet:
 		return setting{}, fmt.Errorf("%s and %s%s are both set; unset one of them", v.Name, v.Name, fileSuffix)
 	case path != "":
-		value, err := readValue(path)
+		value, err := v.readFile(path)
 		if err != nil {
 			return setting{}, fmt.Errorf("%s%s=%s: %w", v.Name, fileSuffix, quote(path), err)
 		}
@@ -79,9 +79,25 @@ func (v variable) read(given map[string]string) (setting, error) {
 	return setting{value: v.Default}, nil
 }
 
+func (v variable) readFile(path string) (string, error) {
+	if v.binary {
+		return readOctets(path)
+	}
+	return readValue(path)
+}
+
 // readValue reads the value in a file, without the one line end that an editor
 // or echo leaves there.
 func readValue(path string) (string, error) {
+	text, err := readOctets(path)
+	value, ended := strings.CutSuffix(text, "\n")
+	if ended {
+		value = strings.TrimSuffix(value, "\r")
+	}
+	return value, err
+}
+
+func readOctets(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("%w; give the path of a file that homing may read", withoutPath(err))
@@ -94,11 +110,7 @@ func readValue(path string) (string, error) {
 	if len(text) > maxValueFile {
 		return "", errors.New("the file is larger than 1 MiB, which no value is; is it the right one?")
 	}
-	value, ended := strings.CutSuffix(string(text), "\n")
-	if ended {
-		value = strings.TrimSuffix(value, "\r")
-	}
-	return value, nil
+	return string(text), nil
 }
 
 // withoutPath is what the system said, without the path, which the message

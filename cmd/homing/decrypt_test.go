@@ -114,3 +114,109 @@ func TestReasonsHaveSeries(t *testing.T) {
 	}
 	t.Error("there is no homing_decrypt_total")
 }
+
+// holds waits until a message is held, and wants its reason and counter.
+func (r *rig) holds(id, result, reason string) {
+	r.t.Helper()
+	item := r.awaitState(id, spool.Held)
+	if !strings.Contains(item.Reason, reason) {
+		r.t.Errorf("held because %q, want %q", item.Reason, reason)
+	}
+	if n := r.samples()[`homing_decrypt_total{result="`+result+`",scheme="pgp"}`]; n != 1 {
+		r.t.Errorf("%v failures count as %s", n, result)
+	}
+	if mails := r.box(testAddress); len(mails) != 0 {
+		r.t.Errorf("delivered %q", mails)
+	}
+}
+
+// TestPGPHeld: whatever cannot be decrypted is held with its own reason.
+func TestPGPHeld(t *testing.T) {
+	pair, other, locked := newKey(t, ""), newKey(t, ""), newKey(t, "right")
+	mail := sesMail("bob@example.org", testAddress, "sealed")
+	broken := sealFor(t, pair, mail)
+	broken[len(broken)-30] ^= 1
+	for _, test := range []struct {
+		result  string
+		octets  []byte
+		environ []string
+		reason  string
+	}{
+		{"no_key", sealFor(t, other, mail), []string{"HOMING_PGP_KEY=" + string(pair.Secret)}, "encrypted to " + other.Subkey},
+		{"no_key", sealFor(t, other, mail), nil, "add the secret key to HOMING_PGP_KEY"},
+		{"passphrase", sealFor(t, locked, mail), []string{"HOMING_PGP_KEY=" + string(locked.Secret), "HOMING_PGP_PASSPHRASE=wrong"}, "correct HOMING_PGP_PASSPHRASE"},
+		{"broken", broken, []string{"HOMING_PGP_KEY=" + string(pair.Secret)}, "integrity"},
+		{"broken", sealFor(t, pair, mail)[:300], []string{"HOMING_PGP_KEY=" + string(pair.Secret)}, "cut off"},
+	} {
+		t.Run(test.result, func(t *testing.T) {
+			r := newRig(t)
+			r.start(test.environ...)
+			r.put("in/m1", string(test.octets))
+			r.notify(snstest.SESReceived(receipt("m1", testAddress)))
+			r.holds("m1", test.result, test.reason)
+		})
+	}
+}
+
+// TestPGP: armored and binary, in the bucket and inside a notification, and what
+// SES encrypted once more.
+func TestPGP(t *testing.T) {
+	pair := newKey(t, "")
+	mail := sesMail("bob@example.org", testAddress, "sealed")
+	r := newRig(t).withKMS()
+	r.start("HOMING_PGP_KEY=" + string(pair.Secret))
+	r.put("in/m1", string(sealFor(t, pair, mail)))
+	r.notify(snstest.SESReceived(receipt("m1", testAddress)))
+	r.notify(inline("m2", string(sealFor(t, pair, mail)), testAddress))
+	r.notify(snstest.SESReceived(receipt(r.putSealed(3, string(sealFor(t, pair, mail))), testAddress)))
+	r.put("in/m4", "Subject: pgp/mime\r\n\r\n-----BEGIN PGP MESSAGE-----\r\n")
+	r.notify(snstest.SESReceived(receipt("m4", testAddress)))
+	for _, id := range []string{"m1", "m2", sesName(3), "m4"} {
+		r.awaitState(id, spool.Done)
+	}
+	whole := 0
+	for _, got := range r.box(testAddress) {
+		if strings.HasSuffix(got, "\r\n"+mail) {
+			whole++
+		}
+	}
+	if whole != 3 || len(r.box(testAddress)) != 4 {
+		t.Errorf("%d of 3 decrypted mails in %q", whole, r.box(testAddress))
+	}
+	samples := r.samples()
+	if samples[`homing_decrypt_total{result="ok",scheme="pgp"}`] != 3 || samples[`homing_decrypt_total{result="ok",scheme="kms"}`] != 1 ||
+		samples["homing_decrypt_seconds_count"] != 4 || samples["homing_memory_bytes"] != 0 {
+		t.Errorf("counted %v", samples)
+	}
+}
+
+// TestExportEncrypted writes what would be delivered, or what is stored.
+func TestExportEncrypted(t *testing.T) {
+	pair := newKey(t, "")
+	mail := sesMail("bob@example.org", testAddress, "sealed")
+	r := newRig(t)
+	stop := r.start()
+	stored := string(sealFor(t, pair, mail))
+	r.put("in/m1", stored)
+	r.notify(snstest.SESReceived(receipt("m1", testAddress)))
+	r.notify(inline("m2", stored, testAddress))
+	for _, id := range []string{"m1", "m2"} {
+		r.awaitState(id, spool.Held)
+	}
+	stop()
+	t.Setenv("AWS_ENDPOINT_URL_S3", r.s3.URL())
+	t.Setenv("AWS_ACCESS_KEY_ID", "a")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "b")
+	base := []string{"HOMING_STATE_DIR=" + r.state, "HOMING_BUCKETS=" + testBucket, "HOMING_S3_PATH_STYLE=true"}
+	for _, id := range []string{"m1", "m2"} {
+		if code, _, stderr := command(t, base, "", "queue", "export", id); code != exitFailed || !strings.Contains(stderr, "add the secret key to HOMING_PGP_KEY") {
+			t.Errorf("%s without a key: %d %s", id, code, stderr)
+		}
+		if code, stdout, _ := command(t, base, "", "queue", "export", "--stored", id); code != exitDone || stdout != stored {
+			t.Errorf("%s as it is stored: %d, %d octets of %d", id, code, len(stdout), len(stored))
+		}
+		if code, stdout, stderr := command(t, append(base, "HOMING_PGP_KEY="+string(pair.Secret)), "", "queue", "export", id); code != exitDone || stdout != mail {
+			t.Errorf("%s: %d %q %s", id, code, stdout, stderr)
+		}
+	}
+}

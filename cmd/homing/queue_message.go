@@ -51,7 +51,13 @@ func (q *queueCommand) export() *cobra.Command {
 // or as it is stored.
 func message(ctx context.Context, cfg *Config, s *spool.Spool, item *spool.Item, stored bool) ([]byte, error) {
 	if item.Inline {
-		return s.Content(ctx, item.Number)
+		octets, err := s.Content(ctx, item.Number)
+		if err != nil || stored || !item.Receipt {
+			return octets, err
+		}
+		object := &courier.Object{Octets: octets, Size: int64(len(octets)), Memory: boundless{}}
+		err = newDecrypter(ctx, cfg, nil, metrics.New(version())).Decrypt(ctx, item.Message, object)
+		return object.Octets, err
 	}
 	if item.Bucket == "" {
 		return nil, fmt.Errorf("item %d no longer has its message: it came inside the notification and was delivered or dropped", item.Number)
@@ -71,6 +77,12 @@ func message(ctx context.Context, cfg *Config, s *spool.Spool, item *spool.Item,
 	}
 	return object.Octets, nil
 }
+
+// boundless is memory for one message at a time.
+type boundless struct{}
+
+func (boundless) Resize(int64) bool { return true }
+func (boundless) Release()          {}
 
 // writeNew makes a file; one that is there already is left alone.
 func writeNew(path string, octets []byte) error {

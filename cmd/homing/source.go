@@ -34,7 +34,7 @@ func newSource(ctx context.Context, cfg *Config, with neighbours, m *metrics.Met
 		places[i] = fetcher.Place{Bucket: p.bucket, Prefix: p.prefix}
 	}
 	budget := fetcher.NewBudget(int64(cfg.Memory))
-	return &source{decrypter: newDecrypter(ctx, with.kms, m), budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
+	return &source{decrypter: newDecrypter(ctx, cfg, with.kms, m), budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
 		Client: with.s3, Places: places, MaxMessage: int64(cfg.MaxMessage), Budget: budget,
 	})}, nil
 }

@@ -118,6 +118,9 @@ func (k *Keys) unopened(e *envelope, isLocked bool, unusable error) error {
 	case len(e.keys) == 0 && e.passwords > 0:
 		return failed(password, "it is encrypted with a password, and to no key")
 	}
+	if len(k.private) == 0 {
+		return failed(noKey, "it is encrypted to %s, and no key is here", m.needs())
+	}
 	return failed(noKey, "it is encrypted to %s, and the keys here are %s", m.needs(), k)
 }
 
