@@ -34,7 +34,11 @@ type relaying struct {
 // where SES is, who vouches for it, and where the credentials are.
 func submission(t *testing.T, version dovecot.Version, endpoint *sessmtp.Server, authority []byte, password, mode string) relaying {
 	t.Helper()
-	port := freePort(t)
+	address, err := neighbour.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(address)
 	fragment := read(t, fmt.Sprintf("submission-%s.conf", version))
 	for _, change := range []struct{ from, to string }{
 		{"= email-smtp.eu-west-1.amazonaws.com\n", "= " + endpoint.Host + "\n"},
@@ -67,21 +71,7 @@ service submission-login {
 			"ses-credentials": "submission_relay_user = " + relayUser + "\nsubmission_relay_password = \"" + password + "\"\n",
 		},
 	})
-	return relaying{net.JoinHostPort("127.0.0.1", port)}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return relaying{address}
 }
 
 // send sends a letter as a mail program would, and returns what was said.

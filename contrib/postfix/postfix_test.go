@@ -4,7 +4,6 @@ package postfix_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +44,7 @@ postlog unix-dgram n - n - 1 postlogd
 `
 
 // relay is a running Postfix.
-type relay struct{ dir, port string }
+type relay struct{ dir, address string }
 
 // start runs one with the fragment, changed only in where SES is and where the
 // files are.
@@ -71,7 +70,10 @@ func start(t *testing.T, ses *sessmtp.Server, authority []byte, secret string) *
 		}
 		config = strings.Replace(config, from, to, 1)
 	}
-	r := &relay{dir: dir, port: freePort(t)}
+	r := &relay{dir: dir}
+	if r.address, err = neighbour.Address(); err != nil {
+		t.Fatal(err)
+	}
 	write(t, dir, "main.cf", fmt.Sprintf(`compatibility_level = 3.6
 queue_directory = %[1]s/queue
 data_directory = %[1]s/data
@@ -86,7 +88,7 @@ mynetworks = 127.0.0.0/8
 alias_maps =
 local_recipient_maps =
 `, dir)+config)
-	write(t, dir, "master.cf", fmt.Sprintf(services, "127.0.0.1:"+r.port))
+	write(t, dir, "master.cf", fmt.Sprintf(services, r.address))
 	write(t, dir, "authority.pem", string(authority))
 	write(t, dir, "ses-credentials", "["+ses.Host+"]:"+ses.Port+" "+user+":"+secret+"\n")
 	r.run(t, program, "start")
@@ -156,7 +158,7 @@ func (r *relay) send(t *testing.T, from string) {
 	file := filepath.Join(t.TempDir(), "letter")
 	write(t, filepath.Dir(file), "letter", letter)
 	swaks := neighbour.Program(t, "swaks")
-	cmd := exec.CommandContext(t.Context(), swaks, "--server", "127.0.0.1:"+r.port, "--from", from, "--to", "bob@far.test", "--data", "@"+file)
+	cmd := exec.CommandContext(t.Context(), swaks, "--server", r.address, "--from", from, "--to", "bob@far.test", "--data", "@"+file)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, r.log(t))
 	}
@@ -167,20 +169,6 @@ func write(t *testing.T, dir, name, text string) {
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func known() sessmtp.Config {

@@ -73,7 +73,7 @@ func require(tb testing.TB) (root string) {
 }
 
 func start(tb testing.TB, root string) (*Server, error) {
-	address, err := freeAddress()
+	address, err := neighbour.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -114,15 +114,6 @@ func start(tb testing.TB, root string) (*Server, error) {
 	}
 	tb.Cleanup(stop)
 	return s, nil
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 // await returns when the server answers.

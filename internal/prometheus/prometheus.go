@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -102,7 +101,7 @@ func configuration(tb testing.TB, rules string, targets []string) []byte {
 }
 
 func (s *Server) start(program, config string) error {
-	address, err := freeAddress()
+	address, err := neighbour.Address()
 	if err != nil {
 		return err
 	}
@@ -300,13 +299,4 @@ func (s *Server) tail() string {
 	}
 	lines := strings.SplitAfter(string(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-20):], "")
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }

@@ -135,7 +135,10 @@ func behind(t *testing.T, name string, command func(dir, address string) *exec.C
 	t.Helper()
 	dir := t.TempDir()
 	certificate := writeCertificate(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), 1)
-	address := spareAddress(t)
+	address, err := neighbour.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var said journal
 	cmd := command(dir, address)
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -153,17 +156,6 @@ func behind(t *testing.T, name string, command func(dir, address string) *exec.C
 		return conn.Close()
 	})
 	return f
-}
-
-// spareAddress is one of this machine where nobody listens.
-func spareAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func putFile(t *testing.T, dir, name, text string) {

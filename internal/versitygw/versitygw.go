@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"testing"
@@ -68,7 +67,7 @@ func (s *Server) Client() *s3.Client {
 }
 
 func start(tb testing.TB, program string) (*Server, error) {
-	address, err := freeAddress()
+	address, err := neighbour.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -98,15 +97,6 @@ func start(tb testing.TB, program string) (*Server, error) {
 	}
 	tb.Cleanup(stop)
 	return s, nil
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 // await returns when the server knows our key.
