@@ -218,9 +218,12 @@ build_versitygw() {
 # what is about time and memory. Results are not taken from Go's cache, which
 # does not know the neighbours.
 run_tests() {
-	local short=$1
+	local short=$1 whole=false
 	shift
-	names_package "$@" || set -- "$@" ./...
+	names_package "$@" || {
+		whole=true
+		set -- "$@" ./...
+	}
 	say "go vet ./..."
 	go vet ./...
 	if $short; then
@@ -232,6 +235,11 @@ run_tests() {
 	go test -count=1 "$@"
 	say "go test -race $*"
 	go test -count=1 -race "$@"
+	if $whole; then
+		# The linters of container files are large, and so a module of their own.
+		say "go -C tools/container test ./..."
+		go -C tools/container test -count=1 ./...
+	fi
 }
 
 # names_package tells whether one of the arguments is a package, not a flag or

@@ -1,0 +1,124 @@
+// Package debian gives tests a whole Debian 13 of their own: the root that
+// test.sh makes, with what the test changes laid over it, so that packages can be
+// installed and images built without anything staying behind.
+package debian
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/homing-mail/homing/internal/neighbour"
+)
+
+// defaultRoot is where test.sh makes the root unless the environment variable
+// NEIGHBOUR_TRIXIE says otherwise.
+const defaultRoot = "/var/cache/homing-test/trixie"
+
+// Root is one such Debian. Its mounts exist only while a command runs in it, in
+// that command's own mount namespace.
+type Root struct {
+	// Changes is where everything is that was changed or added, by its path in
+	// the root. It may be added to, not while a command runs.
+	Changes string
+
+	lower, work, merged string
+	binds               []string // outside, inside, outside, inside
+}
+
+// New makes a root. It ends the test through [neighbour.Missing] where that is
+// not possible.
+func New(tb testing.TB) *Root {
+	tb.Helper()
+	lower := os.Getenv("NEIGHBOUR_TRIXIE")
+	if lower == "" {
+		lower = defaultRoot
+	}
+	if _, err := os.Stat(filepath.Join(lower, "etc/debian_version")); err != nil {
+		neighbour.Missing(tb, "a Debian 13 in "+lower, "./test.sh as root makes it")
+	}
+	if os.Geteuid() != 0 {
+		neighbour.Missing(tb, "the right to mount and chroot", "run the tests as root")
+	}
+	dir := tb.TempDir()
+	r := &Root{
+		Changes: filepath.Join(dir, "changes"), lower: lower,
+		work: filepath.Join(dir, "work"), merged: filepath.Join(dir, "merged"),
+	}
+	for _, one := range []string{r.Changes, r.work, r.merged} {
+		if err := os.Mkdir(one, 0o755); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if out, err := r.Command(tb.Context(), "true").CombinedOutput(); err != nil {
+		neighbour.Missing(tb, "the right to mount an overlay", fmt.Sprintf("%v: %s", err, out))
+	}
+	return r
+}
+
+// Bind shows a directory or file of the machine at a path in the root, for
+// commands that are made afterwards.
+func (r *Root) Bind(tb testing.TB, outside, inside string) {
+	tb.Helper()
+	info, err := os.Stat(outside)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	at := filepath.Join(r.Changes, inside)
+	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	if info.IsDir() {
+		err = os.MkdirAll(at, 0o755)
+	} else {
+		err = os.WriteFile(at, nil, 0o644)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		tb.Fatal(err)
+	}
+	r.binds = append(r.binds, outside, inside)
+}
+
+// enter lays the changes over the root, in a mount namespace that ends with the
+// command: lower, upper, work, merged, then pairs of binds up to "--", then the
+// command.
+const enter = `set -e
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
+root=$4
+shift 4
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+while [ "$1" != -- ]; do
+	mount --bind "$1" "$root$2"
+	shift 2
+done
+shift
+exec chroot "$root" "$@"`
+
+// Command makes a command that runs in the root, as root, with a plain
+// environment.
+func (r *Root) Command(ctx context.Context, command ...string) *exec.Cmd {
+	arguments := slices.Concat(
+		[]string{"--mount", "--propagation", "private", "sh", "-c", enter, "sh", r.lower, r.Changes, r.work, r.merged},
+		r.binds, []string{"--"}, command)
+	cmd := exec.CommandContext(ctx, "unshare", arguments...)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
+	return cmd
+}
+
+// Run runs a shell script that must succeed and returns what it printed.
+func (r *Root) Run(tb testing.TB, script string) string {
+	tb.Helper()
+	out, err := r.Command(tb.Context(), "sh", "-euc", script).CombinedOutput()
+	if err != nil {
+		tb.Fatalf("%s\n%v\n%s", script, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
