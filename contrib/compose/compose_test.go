@@ -92,8 +92,8 @@ func startDovecot(t *testing.T) place {
 			config += "!include " + m[2] + "\n"
 		}
 	}
-	if len(mounted) != 4 {
-		t.Fatalf("compose.yaml mounts %d files for Dovecot, want 4", len(mounted))
+	if len(mounted) != 5 {
+		t.Fatalf("compose.yaml mounts %d files for Dovecot, want 5", len(mounted))
 	}
 	write(t, filepath.Join(root.Changes, "etc/dovecot/dovecot.conf"), config)
 	p := place{mail: volume(t, vmail, vmail, 0o700)}

@@ -1,14 +1,17 @@
 // Package mailcow_test runs what contrib/mailcow ships for Dovecot in a real one
-// that has mailcow's settings around it.
+// that has mailcow's settings around it, and shows its nginx the way to homing.
 package mailcow_test
 
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/homing-mail/homing/internal/dovecot"
+	"github.com/homing-mail/homing/internal/neighbour"
 	"github.com/homing-mail/homing/lmtp"
 )
 
@@ -69,6 +72,7 @@ func start(t *testing.T) *dovecot.Server {
 		Config:  places.Replace(settings + read(t, "extra.conf")),
 		Files: map[string]string{
 			"sieve/homing.sieve":              read(t, "../dovecot/homing.sieve"),
+			"sieve/homing-spam.sieve":         read(t, "../dovecot/homing-spam.sieve"),
 			"sieve/global_sieve_before.sieve": globalBefore,
 			"state/sieve_before.dict":         userFilter,
 		},
@@ -92,8 +96,9 @@ func TestRepetitions(t *testing.T) {
 		deliver("1", "Subject: plain")
 		deliver("2", "Chat-Version: 1.0")
 		deliver("3", "Subject: filtered")
+		deliver("4", "X-Homing-Verdict: spam=FAIL")
 	}
-	for _, folder := range []string{"INBOX", "DeltaChat", "Filtered"} {
+	for _, folder := range []string{"INBOX", "DeltaChat", "Filtered", "Junk"} {
 		if n := len(s.Mailbox(t, "alice@example.com", folder)); n != 1 {
 			t.Errorf("%s has %d mails, want 1\n%s", folder, n, s.Log())
 		}
@@ -103,5 +108,22 @@ func TestRepetitions(t *testing.T) {
 		if !first && (strings.Contains(line, "Error:") || strings.Contains(line, "Fatal:")) {
 			t.Errorf("Dovecot is not content: %s", line)
 		}
+	}
+}
+
+// nginx takes the snippet inside a server, which is where mailcow includes it.
+func TestNginx(t *testing.T) {
+	nginx := neighbour.Program(t, "nginx")
+	dir := t.TempDir()
+	snippet, err := filepath.Abs("site.homing.custom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf("pid %[1]s/pid;\nerror_log %[1]s/log;\nevents {}\nhttp {\n\taccess_log off;\n\tserver {\n\t\tlisten unix:%[1]s/socket;\n\t\tinclude %[2]s;\n\t}\n}\n", dir, snippet)
+	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), nginx, "-t", "-p", dir, "-c", filepath.Join(dir, "nginx.conf")).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
