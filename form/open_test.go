@@ -14,6 +14,8 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/homing-mail/homing/internal/gnupg"
 )
 
 func TestUnarmor(t *testing.T) {
@@ -68,6 +70,25 @@ func TestAppendArmor(t *testing.T) {
 		if got, err := io.ReadAll(block.Body); err != nil || !bytes.Equal(got, octets) {
 			t.Errorf("%d octets come back as %x, %v", size, got, err)
 		}
+	}
+}
+
+// GnuPG reads every armor that we write, as mail programs have it do.
+func TestArmorForGnuPG(t *testing.T) {
+	for _, version := range gnupg.Versions() {
+		t.Run(string(version), func(t *testing.T) {
+			gpg := gnupg.New(t, version)
+			key := gpg.Key(t, mailbox, "ed25519", "cv25519", "")
+			remainders := map[int]bool{}
+			for size := 1; size < 20 || len(remainders) < 3; size++ {
+				text := strings.Repeat("x", size)
+				octets := gpg.Run(t, []byte(text), "--compress-algo", "none", "--rfc4880", "--encrypt", "--recipient", key)
+				remainders[len(octets)%3] = true
+				if got, err := gpg.Try(t, appendArmor(nil, octets), "--decrypt"); err != nil || string(got) != text {
+					t.Errorf("%d octets: %q, %v", len(octets), got, err)
+				}
+			}
+		})
 	}
 }
 

@@ -47,6 +47,20 @@ func recipients(message []byte) (ids []uint64, err error) {
 	}
 }
 
+// dataVersion returns the version of a message's encrypted data; 0 if there is none.
+func dataVersion(message []byte) byte {
+	for {
+		tag, body, rest, err := cutPacket(message)
+		if err != nil {
+			return 0
+		}
+		if tag == tagData && len(body) > 0 {
+			return body[0]
+		}
+		message = rest
+	}
+}
+
 // keyID returns whom a session key is for (RFC 9580 5.1): version 3 says it by
 // the key's ID, version 6 by its fingerprint, of which the ID is a part.
 func keyID(body []byte) (uint64, error) {
