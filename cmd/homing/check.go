@@ -141,12 +141,15 @@ type page struct {
 
 // groups are all checks in the order in which they are shown.
 func (c *checker) groups() []group {
-	all := []group{c.configuration, c.state}
+	all := []group{c.configuration, c.state, c.pgpKeys}
 	if !c.cfg.formOnly() {
 		all = append(all, c.credentials)
 	}
 	for _, bucket := range c.cfg.Buckets {
-		all = append(all, c.awsGroup(func(ctx context.Context, p *page) { c.bucket(ctx, p, bucket) }))
+		all = append(all, c.awsGroup(func(ctx context.Context, p *page) {
+			c.bucket(ctx, p, bucket)
+			c.decryption(ctx, p, bucket)
+		}))
 	}
 	for _, host := range c.hosts() {
 		all = append(all, c.awsGroup(func(ctx context.Context, p *page) { c.sns(ctx, p, host) }))

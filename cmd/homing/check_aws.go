@@ -80,10 +80,7 @@ func (c *checker) bucket(ctx context.Context, p *page, at place) {
 	}
 	trial := fetcher.NewTrial(c.client)
 	where := fetcher.Place{Bucket: at.bucket, Prefix: at.prefix}
-	target := at.bucket
-	if at.prefix != "" {
-		target += "/" + at.prefix
-	}
+	target := at.String()
 	var key string
 	var refused *fetcher.TrialError
 	listed := p.try(ctx, "s3 list", target, func(ctx context.Context) finding {

@@ -13,6 +13,13 @@ type topics []string
 // place is a bucket, or the part of it below a prefix.
 type place struct{ bucket, prefix string }
 
+func (p place) String() string {
+	if p.prefix == "" {
+		return p.bucket
+	}
+	return p.bucket + "/" + p.prefix
+}
+
 type places []place
 
 // afterDelivery is what becomes of an object once it is delivered.

@@ -19,7 +19,8 @@ var ErrLocked = errors.New("wrong passphrase")
 
 // Keys are secret keys that decrypt. Its methods may be called concurrently.
 type Keys struct {
-	private []*packet.PrivateKey // those of a kind that decrypts; some may be locked
+	private  []*packet.PrivateKey // those of a kind that decrypts; some may be locked
+	entities []*openpgp.Entity    // that these belong to
 }
 
 // ReadKeys reads secret keys, armored or binary, any number of them one after
@@ -43,7 +44,9 @@ func ReadKeys(data []byte, passphrase string) (*Keys, error) {
 		if err := unlock(e, passphrase); err != nil {
 			locks = append(locks, identity(e.PrimaryKey))
 		}
-		k.add(e)
+		if keys := decrypting(e); len(keys) > 0 {
+			k.private, k.entities = append(k.private, keys...), append(k.entities, e)
+		}
 	}
 	switch {
 	case secrets == 0:
@@ -56,20 +59,6 @@ func ReadKeys(data []byte, passphrase string) (*Keys, error) {
 		return k, fmt.Errorf("%w: it does not open %s", ErrLocked, strings.Join(locks, ", "))
 	}
 	return k, nil
-}
-
-// add adds those keys of an entity that decrypt. Whether they say of themselves
-// that they are for encryption does not matter once something is encrypted to them.
-func (k *Keys) add(e *openpgp.Entity) {
-	candidates := []*packet.PrivateKey{e.PrivateKey}
-	for _, subkey := range e.Subkeys {
-		candidates = append(candidates, subkey.PrivateKey)
-	}
-	for _, key := range candidates {
-		if key != nil && !key.Dummy() && key.PubKeyAlgo.CanEncrypt() {
-			k.private = append(k.private, key)
-		}
-	}
 }
 
 // unlock removes the passphrase from an entity's keys, where there is one.
