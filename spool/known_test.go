@@ -148,12 +148,7 @@ func BenchmarkStandings(b *testing.B) {
 	}
 	defer s.Close()
 	const rows = 1_000_000
-	_, err = s.db.ExecContext(b.Context(), `WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < ?1 - 1)
-		INSERT INTO item (message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, lane, created, noticed, since, state, next)
-		SELECT printf('%040d', n * 7919 % ?1), 'webhook', 'ses_s3', 'mail', printf('in/%040d', n), '', '', 4096, 1, 0, 's@example.org', '', 0, 'a@example.com', 0, 0, 0, 'done', n FROM n`, rows)
-	if err != nil {
-		b.Fatal(err)
-	}
+	remember(b, s, rows)
 	ids := make([]string, askedAtOnce)
 	for b.Loop() {
 		for i := range ids {
