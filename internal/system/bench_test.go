@@ -31,7 +31,9 @@ var (
 // batch is mail that has been stored, and its notifications, signed beforehand.
 type batch struct {
 	name          string // of its ten mailboxes, which are fresh
+	ids           []string
 	notifications [][]byte
+	posted        []time.Time // when each was last
 }
 
 const batchUsers = 10
@@ -39,9 +41,8 @@ const batchUsers = 10
 // prepare stores n messages of this size for fresh mailboxes.
 func (h *home) prepare(name string, n, size int) *batch {
 	h.tb.Helper()
-	b := &batch{name: name, notifications: make([][]byte, n)}
-	body := letter("benchmark")
-	body = append(body, strings.Repeat(strings.Repeat("x", 76)+"\r\n", (size-len(body))/78)...)
+	b := &batch{name: name, ids: make([]string, n), notifications: make([][]byte, n), posted: make([]time.Time, n)}
+	body := sized(size)
 	var wg sync.WaitGroup
 	var next atomic.Int64
 	for range 4 {
@@ -52,12 +53,18 @@ func (h *home) prepare(name string, n, size int) *batch {
 					h.tb.Error(err)
 				}
 				mailbox := fmt.Sprintf("%s-%d@%s", name, i%batchUsers, domain)
-				b.notifications[i] = sign(receipt(id, "ann@far.test", mailbox))
+				b.ids[i], b.notifications[i] = id, sign(receipt(id, "ann@far.test", mailbox))
 			}
 		})
 	}
 	wg.Wait()
 	return b
+}
+
+// sized is a message of about so many octets.
+func sized(size int) []byte {
+	body := letter("benchmark")
+	return append(body, strings.Repeat(strings.Repeat("x", 76)+"\r\n", (size-len(body))/78)...)
 }
 
 // deliver posts a batch from so many connections, and returns how long it took
@@ -72,6 +79,7 @@ func (h *home) deliver(b *batch, connections int) time.Duration {
 	for range connections {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(b.notifications)); i = next.Add(1) - 1 {
+				b.posted[i] = time.Now()
 				status, answer, err := snstest.Post(ctx, site.poster, "http://"+h.webhook+"/sns", b.notifications[i])
 				if status != http.StatusOK {
 					h.tb.Errorf("answered %d %q, %v", status, answer, err)
