@@ -28,11 +28,11 @@ func cutBlock(text []byte) (b block, rest []byte, err error) {
 	first, text, found := bytes.Cut(text, []byte("\n"))
 	begun, isBegin := bytes.CutPrefix(first, []byte(beginLine))
 	kind, isWhole := bytes.CutSuffix(bytes.TrimRight(begun, space), []byte(dashes))
-	if !isBegin || !isWhole {
-		return block{}, nil, because(errArmor, "its first line is wrong")
-	}
-	if !found {
+	switch {
+	case isBegin && !found:
 		return block{}, nil, because(errArmor, "it has one line only; were its line ends lost?")
+	case !isBegin || !isWhole:
+		return block{}, nil, because(errArmor, "its first line is wrong")
 	}
 	if text, err = skipHeaders(text); err != nil {
 		return block{}, nil, err

@@ -1,6 +1,7 @@
 package pgp
 
 import (
+	"crypto/cipher"
 	"errors"
 	"io"
 	"slices"
@@ -38,15 +39,11 @@ func (k *Keys) Decrypt(octets []byte, limit int64, reserve func(bytes int64) err
 	if e.sealed == nil {
 		return nil, failed(noIntegrity, "it is encrypted without an integrity check, so nothing shows whether it was changed")
 	}
-	unsealed, err := k.unseal(e)
+	session, err := k.session(e)
 	if err != nil {
 		return nil, err
 	}
-	// Reading is always ahead of writing, for plaintext is shorter.
-	n, err := drain(unsealed, octets)
-	if err == nil {
-		err = unsealed.Close() // the integrity check
-	}
+	plain, err := session.open(e, octets)
 	if err != nil {
 		return nil, failed(broken, "its integrity check failed, it was changed or cut off: %w", err)
 	}
@@ -54,20 +51,25 @@ func (k *Keys) Decrypt(octets []byte, limit int64, reserve func(bytes int64) err
 		return nil, err
 	}
 	c := contents{limit: limit, reserve: reserve}
-	return c.literal(octets[:n])
+	return c.literal(plain)
 }
 
-// unseal finds the session key, and returns the decrypted data. Close is their
-// integrity check.
-func (k *Keys) unseal(e *envelope) (io.ReadCloser, error) {
+// session is what decrypts the data: AES, which openMDC can use, or the library.
+type session struct {
+	aes     cipher.Block  // for version 1 of the packet
+	library io.ReadCloser // Close is the integrity check
+}
+
+// session finds the session key.
+func (k *Keys) session(e *envelope) (*session, error) {
 	attempts, isLocked := 0, false
 	var unusable error
-	for _, session := range e.keys {
-		if (session.Version == 6) != (e.tag == tagProtected && e.version == 2) {
+	for _, encrypted := range e.keys {
+		if (encrypted.Version == 6) != (e.tag == tagProtected && e.version == 2) {
 			continue // the versions belong together (RFC 9580 10.3.2.1)
 		}
 		for _, key := range k.private {
-			if !isFor(session, key) {
+			if !isFor(encrypted, key) {
 				continue
 			}
 			if key.Encrypted {
@@ -77,20 +79,47 @@ func (k *Keys) unseal(e *envelope) (io.ReadCloser, error) {
 			if attempts++; attempts > mostAttempts {
 				return nil, failed(unsupported, "it has too many hidden recipients, of which %d were tried", mostAttempts)
 			}
-			if err := session.Decrypt(key, nil); err != nil {
-				if session.KeyId != 0 {
-					unusable = err
-				}
-				continue
-			}
-			unsealed, err := e.sealed.Decrypt(session.CipherFunc, session.Key)
+			s, err := e.unlock(encrypted, key)
 			if err == nil {
-				return unsealed, nil
+				return s, nil
 			}
-			unusable = err
+			if encrypted.KeyId != 0 {
+				unusable = err
+			}
 		}
 	}
 	return nil, k.unopened(e, isLocked, unusable)
+}
+
+// unlock decrypts a session key.
+func (e *envelope) unlock(encrypted *packet.EncryptedKey, key *packet.PrivateKey) (*session, error) {
+	if err := encrypted.Decrypt(key, nil); err != nil {
+		return nil, err
+	}
+	if e.tag == tagProtected && e.version == 1 {
+		if block := aesOf(encrypted.CipherFunc, encrypted.Key); block != nil {
+			return &session{aes: block}, nil
+		}
+	}
+	unsealed, err := e.sealed.Decrypt(encrypted.CipherFunc, encrypted.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &session{library: unsealed}, nil
+}
+
+// open decrypts the data into the beginning of memory, at whose end they lie
+// themselves: reading is always ahead of writing. It returns the plaintext once
+// the integrity check has passed.
+func (s *session) open(e *envelope, memory []byte) ([]byte, error) {
+	if s.aes != nil {
+		return openMDC(e.data, s.aes, memory)
+	}
+	n, err := drain(s.library, memory)
+	if err != nil {
+		return nil, err
+	}
+	return memory[:n], s.library.Close()
 }
 
 // isFor reports whether a session key may be encrypted to a key.
@@ -124,16 +153,16 @@ func (k *Keys) unopened(e *envelope, isLocked bool, unusable error) error {
 	return failed(noKey, "it is encrypted to %s, and the keys here are %s", m.needs(), k)
 }
 
-// drain reads everything from r into the beginning of octets, from whose end r
-// itself reads: hence by way of another buffer.
-func drain(r io.Reader, octets []byte) (n int, err error) {
-	buffer := make([]byte, min(window, len(octets)+1))
+// drain reads everything from r into the beginning of the memory that r itself
+// reads from; hence by way of another buffer.
+func drain(r io.Reader, memory []byte) (n int, err error) {
+	buffer := make([]byte, window)
 	for {
 		read, err := r.Read(buffer)
-		if read > len(octets)-n {
+		if read > len(memory)-n {
 			return n, io.ErrShortBuffer
 		}
-		n += copy(octets[n:], buffer[:read])
+		n += copy(memory[n:], buffer[:read])
 		if errors.Is(err, io.EOF) {
 			return n, nil
 		}

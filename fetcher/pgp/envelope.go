@@ -116,11 +116,25 @@ func (e *envelope) readSealed(tag byte) error {
 	e.tag = tag
 	switch p := p.(type) {
 	case *packet.SymmetricallyEncrypted:
+		p.Contents = whole{p.Contents}
 		e.version, e.data, e.sealed = p.Version, p.Contents, p
 	case *packet.AEADEncrypted:
+		p.Contents = whole{p.Contents}
 		e.version, e.data, e.sealed = 1, p.Contents, p
 	}
 	return nil
+}
+
+// whole is a reader that says when it was cut off, in words of its own: for
+// io.ReadFull, and thus the library, io.ErrUnexpectedEOF is an end as any other.
+type whole struct{ io.Reader }
+
+func (w whole) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = because(errPackets, "it is cut off")
+	}
+	return n, err
 }
 
 // end is asked when the data were read: they must be the last of the message.

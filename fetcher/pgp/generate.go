@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -19,13 +21,17 @@ type Pair struct {
 }
 
 // Generate makes a key on curve 25519 that never expires, in the form that
-// GnuPG 2.2 reads, too. Name and email must not have any of ()<> or control
-// characters in them. An empty passphrase is none.
+// GnuPG 2.2 reads, too. One of name and email may be empty, and neither may have
+// any of ()<> or control characters in it. An empty passphrase is none.
 func Generate(name, email, passphrase string) (*Pair, error) {
+	user := name + email
+	if user == "" || strings.ContainsFunc(user, func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune("()<>", r) }) {
+		return nil, fmt.Errorf("name %q and email %q of the key: want at least one of them, without ( ) < > and control characters", name, email)
+	}
 	config := &packet.Config{
 		Algorithm:     packet.PubKeyAlgoEdDSA, // which makes an ECDH subkey; RFC 9580's own numbers are not in GnuPG
 		Curve:         packet.Curve25519,
-		DefaultCipher: cipher,
+		DefaultCipher: aes256,
 	}
 	e, err := openpgp.NewEntity(name, "", email, config)
 	if err != nil {

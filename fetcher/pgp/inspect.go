@@ -22,6 +22,9 @@ type Recipient struct {
 	Fingerprint string
 }
 
+// leastData is what two tags of AEAD take, which are shorter than what MDC adds.
+const leastData = 32
+
 // Inspect reads a message to its end and says what it is: that all of it is
 // there, though not that it is unchanged, for that takes a key. It leaves octets
 // as they are. Its errors are *Error.
@@ -34,8 +37,11 @@ func Inspect(octets []byte) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.Copy(io.Discard, e.data); err != nil {
-		return nil, failed(malformed, "its data are cut off: %w", err)
+	switch n, err := io.Copy(io.Discard, e.data); {
+	case err != nil:
+		return nil, asMalformed(err)
+	case n < leastData:
+		return nil, failed(malformed, "its encrypted data are too short to be any")
 	}
 	m := e.message()
 	m.Armored = armored

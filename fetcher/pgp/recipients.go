@@ -2,10 +2,10 @@ package pgp
 
 import (
 	"bytes"
+	"crypto/aes"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -15,8 +15,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// cipher is one that every OpenPGP program of this century has.
-const cipher = packet.CipherAES256
+// aes256 is what every OpenPGP program of this century has.
+const aes256 = packet.CipherAES256
 
 // Recipients are public keys to encrypt to. Its methods may be called
 // concurrently.
@@ -128,53 +128,25 @@ func errSecret(e *openpgp.Entity) error {
 }
 
 // Encrypt returns one binary message to all recipients with the parts of the
-// plaintext one after another, in memory of just its size.
+// plaintext one after another, in memory of just its size. Together they may
+// have up to 4 GiB less a few octets.
 //
 // It is protected with MDC, which GnuPG 2.2, GnuPG 2.4 and RFC 9580's programs
 // all read; of AEAD each knows another kind. It is not compressed: at rest that
-// would save cents, while reading it back would need twice the memory.
+// would save cents, while reading it back would need memory of its own.
 func (r *Recipients) Encrypt(plaintext ...[]byte) ([]byte, error) {
-	session := make([]byte, cipher.KeySize())
-	rand.Read(session) // never fails
-	defer clear(session)
-	out := new(bytes.Buffer)
-	for _, key := range r.keys {
-		if err := packet.SerializeEncryptedKeyAEAD(out, key, cipher, false, session, nil); err != nil {
-			return nil, fmt.Errorf("encrypt to key %s: %w", identity(key), err)
+	key := make([]byte, aes256.KeySize())
+	defer clear(key)
+	rand.Read(key) // never fails
+	keys := new(bytes.Buffer)
+	for _, recipient := range r.keys {
+		if err := packet.SerializeEncryptedKeyAEAD(keys, recipient, aes256, false, key, nil); err != nil {
+			return nil, fmt.Errorf("encrypt to key %s: %w", identity(recipient), err)
 		}
 	}
-	size := 0
-	for _, part := range plaintext {
-		size += len(part)
-	}
-	out.Grow(size + size/window*10 + overhead)
-	if err := seal(out, session, plaintext); err != nil {
+	block, err := aes.NewCipher(key)
+	if err != nil {
 		return nil, fmt.Errorf("encrypt: %w", err)
 	}
-	return out.Bytes(), nil
-}
-
-// overhead is more than what surrounds a plaintext besides the lengths of parts.
-const overhead = 256
-
-// seal writes the packet with the data.
-func seal(w io.Writer, session []byte, plaintext [][]byte) error {
-	sealed, err := packet.SerializeSymmetricallyEncrypted(w, cipher, false, packet.CipherSuite{}, session, nil)
-	if err != nil {
-		return err
-	}
-	literal, err := packet.SerializeLiteral(sealed, true, "", 0)
-	if err != nil {
-		return err
-	}
-	for _, part := range plaintext {
-		for len(part) > 0 { // the library keeps what it is given at once
-			n, err := literal.Write(part[:min(len(part), window)])
-			if err != nil {
-				return err
-			}
-			part = part[n:]
-		}
-	}
-	return literal.Close()
+	return sealMDC(keys.Bytes(), block, plaintext)
 }

@@ -55,6 +55,7 @@ func New(tb testing.TB, version Version) *Home {
 	if err := h.makeDir(); err != nil {
 		tb.Fatal(err)
 	}
+	h.File(tb, "gpg-agent.conf", []byte("s2k-count 65536\n")) // a passphrase is to protect nothing, and quickly
 	tb.Cleanup(func() {
 		// Without its socket the agent would notice only within a minute.
 		if out, err := h.command(context.Background(), "/usr/bin/gpgconf", "--kill", "all").CombinedOutput(); err != nil {
@@ -79,6 +80,14 @@ func (h *Home) makeDir() (err error) {
 // Path is the path of a file in Dir as gpg sees it.
 func (h *Home) Path(name string) string {
 	return filepath.Join(strings.TrimPrefix(h.Dir, h.root), name)
+}
+
+// File makes a file in Dir.
+func (h *Home) File(tb testing.TB, name string, content []byte) {
+	tb.Helper()
+	if err := os.WriteFile(filepath.Join(h.Dir, name), content, 0o600); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // Run runs gpg with this on its standard input, and returns its standard
