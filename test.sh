@@ -19,6 +19,9 @@ trixie=${NEIGHBOUR_TRIXIE:-/var/cache/homing-test/trixie}
 export NEIGHBOUR_TRIXIE=$trixie
 
 versitygw=v1.8.0
+opentofu=v1.10.6
+# They carry the schemas of the Terraform providers: AWS 6.25.0, Cloudflare 5.14.0.
+typings=(@cdktf/provider-aws@21.22.1 @cdktf/provider-cloudflare@13.9.1)
 
 # On the machine itself: a C compiler for the race detector, Dovecot 2.3 (on
 # Debian 12), smtp-source (in postfix) to measure against, promtool, what builds
@@ -29,6 +32,9 @@ host_packages=(
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
 	caddy gnupg nginx-light postfix prometheus swaks
 )
+if ! command -v npm >/dev/null; then
+	host_packages+=(nodejs npm) # no others: they might take the place of a newer Node.js
+fi
 if [[ -n ${CI:-} ]]; then
 	host_packages+=(shellcheck)
 fi
@@ -107,6 +113,8 @@ install_neighbours() {
 		exec 9>&-
 	fi
 	build_versitygw
+	build_opentofu
+	unpack_typings
 }
 
 # apt waits for whoever else is installing just now.
@@ -212,6 +220,57 @@ build_versitygw() {
 	say "versitygw: building $versitygw (one to two minutes the first time)"
 	logged "building versitygw" env GOBIN="$tools" GOFLAGS= \
 		go install "github.com/versity/versitygw/cmd/versitygw@$versitygw"
+}
+
+# OpenTofu replaces a module of its own, so that go install refuses it; it builds
+# where it was downloaded to.
+build_opentofu() {
+	if [[ $("$tools/tofu" version 2>/dev/null | head -n1) == "OpenTofu $opentofu" ]]; then
+		say "OpenTofu: $opentofu is there"
+		return
+	fi
+	say "OpenTofu: building $opentofu (three to four minutes the first time)"
+	local module=github.com/opentofu/opentofu@$opentofu
+	logged "downloading OpenTofu" env GOFLAGS= go mod download "$module"
+	logged "building OpenTofu" env GOFLAGS=-buildvcs=false go -C "$(go env GOMODCACHE)/$module" \
+		build -trimpath -ldflags='-s -w -X github.com/opentofu/opentofu/version.dev=no' -o "$tools/tofu" ./cmd/tofu
+}
+
+# unpack_typings takes out of the npm packages what contrib/terraform uses, a
+# directory for each resource and data source: all would be half a gigabyte.
+unpack_typings() {
+	local package provider wanted stamp new=$root/.tools/typings.new
+	wanted=$(grep -rhoE '^(resource|data) "[a-z0-9_]+"' --include='*.tf' contrib/terraform | tr -d '"' | sort -u)
+	stamp="${typings[*]} $wanted"
+	if [[ $(cat -- "$root/.tools/typings/.complete" 2>/dev/null) == "$stamp" ]]; then
+		say "Terraform providers' schemas: they are there"
+		return
+	fi
+	if ! command -v npm >/dev/null; then
+		say "npm is missing: left out the Terraform providers' schemas; tests that need them skip"
+		return
+	fi
+	say "Terraform providers' schemas: fetching ${typings[*]}"
+	rm -rf -- "$new"
+	for package in "${typings[@]}"; do
+		provider=${package#*/provider-}
+		provider=${provider%@*}
+		mkdir -p -- "$new/$provider"
+		logged "npm pack $package" npm pack --silent --pack-destination "$new" "$package"
+		typing_members "$provider" "$wanted" |
+			tar -xzf "$new"/cdktf-provider-"$provider"-*.tgz -C "$new/$provider" --strip-components=1 --files-from=-
+		rm -f -- "$new"/*.tgz
+	done
+	printf '%s\n' "$stamp" >"$new/.complete"
+	rm -rf -- "$root/.tools/typings"
+	mv -T -- "$new" "$root/.tools/typings"
+}
+
+# typing_members prints what a resource's name is in a package: aws_s3_bucket is
+# in s3-bucket, the data source aws_region in data-aws-region.
+typing_members() {
+	printf 'package/%s\n' package.json lib/provider
+	sed -nE "s/^resource $1_//p; s/^data ($1_)/data-\1/p" <<<"$2" | tr _ - | sed 's|^|package/lib/|'
 }
 
 # run_tests runs everything twice: under the race detector, and without it for

@@ -197,7 +197,8 @@ func initFunctions(f file) (mistakes []string) {
 	return mistakes
 }
 
-// sources parses the module's Go files; tools is a module of its own.
+// sources parses the module's Go files; a directory with a go.mod is a module of
+// its own.
 func sources(t *testing.T) (files []file) {
 	t.Helper()
 	const root = "../.."
@@ -209,7 +210,7 @@ func sources(t *testing.T) (files []file) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && skipped(relative) {
+		if entry.IsDir() && skipped(name, relative) {
 			return filepath.SkipDir
 		}
 		if entry.IsDir() || filepath.Ext(name) != ".go" {
@@ -232,9 +233,10 @@ func sources(t *testing.T) (files []file) {
 	return files
 }
 
-func skipped(dir string) bool {
+func skipped(name, dir string) bool {
 	base := filepath.Base(dir)
-	return dir == "tools" || base == "testdata" || base != "." && strings.HasPrefix(base, ".")
+	_, notModule := os.Stat(filepath.Join(name, "go.mod"))
+	return base != "." && (notModule == nil || base == "testdata" || strings.HasPrefix(base, "."))
 }
 
 func parse(name string, text []byte) (file, error) {

@@ -37,6 +37,20 @@ func Program(tb testing.TB, name string) string {
 	return path
 }
 
+// Directory returns the absolute path of a directory that test.sh makes beside
+// the programs it builds, as .tools/typings, or ends the test with Missing.
+func Directory(tb testing.TB, name string) string {
+	tb.Helper()
+	for _, programs := range []string{os.Getenv("NEIGHBOUR_TOOLS"), builtTools()} {
+		path := filepath.Join(filepath.Dir(programs), name)
+		if info, err := os.Stat(path); filepath.IsAbs(path) && err == nil && info.IsDir() {
+			return path
+		}
+	}
+	Missing(tb, ".tools/"+name, "./test.sh makes it")
+	return ""
+}
+
 func inCI() bool {
 	ci := os.Getenv("CI")
 	return ci != "" && ci != "false"

@@ -91,3 +91,20 @@ func TestBuiltTools(t *testing.T) {
 		t.Errorf("%q is not the module's root: %v", root, err)
 	}
 }
+
+func TestDirectory(t *testing.T) {
+	t.Setenv("CI", "")
+	root := t.TempDir()
+	t.Setenv("NEIGHBOUR_TOOLS", filepath.Join(root, "bin"))
+	made := filepath.Join(root, "some-data")
+	if err := os.Mkdir(made, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := Directory(t, "some-data"); got != made {
+		t.Errorf("got %q, want %q", got, made)
+	}
+	got := watch(t, func(tb testing.TB) { Directory(tb, "never-heard-of-it") })
+	if got.how != "skip" || !strings.Contains(got.text, "never-heard-of-it") {
+		t.Errorf("ended by %q with %q, want a skip naming it", got.how, got.text)
+	}
+}
