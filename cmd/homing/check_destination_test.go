@@ -189,7 +189,7 @@ func TestCheckProcessLimit(t *testing.T) {
 		if _, err := occupied.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		c := &checker{patience: 900 * time.Millisecond}
+		c := &checker{patience: 3 * time.Second}
 		c.configure([]string{"HOMING_DELIVER_TO=lmtp:" + server.UnixSocket})
 		lines, err := c.all(t, []group{c.destination})
 		if err == nil {
