@@ -89,7 +89,7 @@ func TestDashboardShowsWhatHappens(t *testing.T) {
 	for _, alert := range []string{"HomingSweepFindsMail", "HomingDeadLetters", "HomingHeld", "HomingFetchDenied", "HomingCertificateExpires"} {
 		server.Await(t, fmt.Sprintf(`ALERTS{alertname=%q}`, alert))
 	}
-	for _, alert := range []string{"HomingDown", "HomingDestinationAway", "HomingNoMail", "HomingSpoolFails"} {
+	for _, alert := range []string{"HomingDown", "HomingDestinationAway", "HomingNoMail"} {
 		if got := server.Query(t, fmt.Sprintf(`ALERTS{alertname=%q}`, alert)); len(got) != 0 {
 			t.Errorf("%s is %v", alert, got)
 		}
