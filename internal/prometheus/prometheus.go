@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -289,14 +288,4 @@ func (s *Server) until(try func() error) error {
 		case <-again.C:
 		}
 	}
-}
-
-// tail returns the end of what it logged.
-func (s *Server) tail() string {
-	text, err := os.ReadFile(s.log)
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.SplitAfter(string(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "")
 }
