@@ -73,36 +73,40 @@ func joinLines(text []byte) []byte {
 
 // appendArmor appends an armored message, without headers.
 //
-// Behind data of version 1 stands a checksum. GnuPG 2.2 misses it where base64
-// needs no padding, and fails (seen with 2.2.40, in one message of three). Behind
-// version 2, which that GnuPG cannot read, there must be none (RFC 9580 6.1).
-func appendArmor(b, octets []byte) []byte {
-	message := octets
+// Data of version 1 are checked: without a checksum GnuPG 2.2 fails where base64
+// needs no padding (seen with 2.2.40, in one message of three). Behind version 2,
+// which that GnuPG cannot read, there must be none (RFC 9580 6.1).
+func appendArmor(b, octets []byte, checked bool) []byte {
 	b = append(b, beginLine+"\r\n\r\n"...)
-	for len(octets) > 0 {
-		line := octets[:min(len(octets), lineOctets)]
-		octets = octets[len(line):]
+	for rest := octets; len(rest) > 0; {
+		line := rest[:min(len(rest), lineOctets)]
+		rest = rest[len(line):]
 		b = append(base64.StdEncoding.AppendEncode(b, line), "\r\n"...)
 	}
-	if dataVersion(message) == 1 {
-		sum := checksum(message)
-		b = base64.StdEncoding.AppendEncode(append(b, '='), []byte{byte(sum >> 16), byte(sum >> 8), byte(sum)})
-		b = append(b, "\r\n"...)
+	if checked {
+		sum := checksum(octets)
+		b = append(b, '=')
+		b = append(base64.StdEncoding.AppendEncode(b, []byte{byte(sum >> 16), byte(sum >> 8), byte(sum)}), "\r\n"...)
 	}
 	return append(b, endLine+"\r\n"...)
 }
 
-// checksum is the CRC-24 of RFC 9580 6.1.1.
+// checksum is CRC24 (RFC 9580 6.1.1).
 func checksum(octets []byte) uint32 {
-	const start, generator = 0xb704ce, 0x1864cfb
-	crc := uint32(start)
-	for _, octet := range octets {
-		crc ^= uint32(octet) << 16
+	const start, generator = 0xb704ce, 0x864cfb
+	var table [256]uint32
+	for i := range table {
+		crc := uint32(i) << 16
 		for range 8 {
 			if crc <<= 1; crc&0x1000000 != 0 {
 				crc ^= generator
 			}
 		}
+		table[i] = crc & 0xffffff
+	}
+	crc := uint32(start)
+	for _, b := range octets {
+		crc = crc<<8&0xffffff ^ table[byte(crc>>16)^b]
 	}
 	return crc
 }

@@ -13,14 +13,14 @@ const subject = "Message from the contact form"
 //
 // The mail is the same for the same id and time, and From is homing's owner: an
 // automatic answer would go to nobody who wrote, hence Auto-Submitted (RFC 3834 5).
-func compose(mailbox, from, id string, message []byte, now time.Time) []byte {
+func compose(mailbox, from, id string, message *sealed, now time.Time) []byte {
 	domain := from[strings.LastIndexByte(from, '@')+1:]
 	to := mailbox
 	if !strings.Contains(to, "@") {
 		to += "@" + domain
 	}
 	boundary := "homing-" + id // cannot begin a line of an armored message
-	b := make([]byte, 0, len(message)/3*4+len(message)/lineOctets*2+3<<10)
+	b := make([]byte, 0, len(message.octets)/3*4+len(message.octets)/lineOctets*2+3<<10)
 	for _, line := range []string{
 		"From: Contact form <" + from + ">",
 		"To: <" + to + ">",
@@ -48,5 +48,5 @@ func compose(mailbox, from, id string, message []byte, now time.Time) []byte {
 	} {
 		b = append(b, line+"\r\n"...)
 	}
-	return append(appendArmor(b, message), "\r\n--"+boundary+"--\r\n"...)
+	return append(appendArmor(b, message.octets, message.version == 1), "\r\n--"+boundary+"--\r\n"...)
 }

@@ -239,7 +239,7 @@ Content-Type: application/octet-stream; name="encrypted.asc"
 Content-Description: OpenPGP encrypted message
 Content-Disposition: inline; filename="encrypted.asc"
 
-`, "\n", "\r\n") + string(appendArmor(nil, message("hello"))) + "\r\n--homing-form-00000000000000000000000000000001--\r\n"
+`, "\n", "\r\n") + string(appendArmor(nil, message("hello"), true)) + "\r\n--homing-form-00000000000000000000000000000001--\r\n"
 	if got := r.content(it); got != want {
 		t.Errorf("the mail is\n%s\nwant\n%s", got, want)
 	}

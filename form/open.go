@@ -4,16 +4,16 @@ import "fmt"
 
 // open takes the message out of its armor: all that is left of the body are
 // packets that only the keys' owner can read. Its errors are refusals.
-func (h *receiver) open(body []byte) (message []byte, err error) {
-	message, err = unarmor(body)
+func (h *receiver) open(body []byte) (*sealed, error) {
+	octets, err := unarmor(body)
 	if err != nil {
 		return nil, malformed("not_openpgp", err.Error()+": send it alone, from -----BEGIN PGP MESSAGE----- to -----END PGP MESSAGE-----")
 	}
-	ids, err := recipients(message)
+	message, err := parse(octets)
 	if err != nil {
 		return nil, malformed("not_openpgp", err.Error())
 	}
-	for _, id := range ids {
+	for _, id := range message.recipients {
 		if !h.keys[id] {
 			return nil, malformed("wrong_key", wrongKey(id))
 		}

@@ -63,7 +63,18 @@ func TestUnarmor(t *testing.T) {
 func TestAppendArmor(t *testing.T) {
 	for size := range 200 {
 		octets := bytes.Repeat([]byte{0xa5}, size+1)
-		block, err := armor.Decode(bytes.NewReader(appendArmor(nil, octets)))
+		text := appendArmor(nil, octets, true)
+		var theirs bytes.Buffer
+		w, err := armor.EncodeWithChecksumOption(&theirs, "PGP MESSAGE", nil, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(octets)
+		w.Close()
+		if ours := strings.ReplaceAll(string(text), "\r\n", "\n"); ours != theirs.String()+"\n" {
+			t.Fatalf("ours is %q, another's %q", ours, theirs.String())
+		}
+		block, err := armor.Decode(bytes.NewReader(appendArmor(nil, octets, false)))
 		if err != nil || block.Type != "PGP MESSAGE" {
 			t.Fatal(block, err)
 		}
@@ -84,7 +95,7 @@ func TestArmorForGnuPG(t *testing.T) {
 				text := strings.Repeat("x", size)
 				octets := gpg.Run(t, []byte(text), "--compress-algo", "none", "--rfc4880", "--encrypt", "--recipient", key)
 				remainders[len(octets)%3] = true
-				if got, err := gpg.Try(t, appendArmor(nil, octets), "--decrypt"); err != nil || string(got) != text {
+				if got, err := gpg.Try(t, appendArmor(nil, octets, true), "--decrypt"); err != nil || string(got) != text {
 					t.Errorf("%d octets: %q, %v", len(octets), got, err)
 				}
 			}
@@ -114,7 +125,7 @@ func partial(parts ...string) []byte {
 	return b
 }
 
-func TestRecipients(t *testing.T) {
+func TestParse(t *testing.T) {
 	join := func(packets ...[]byte) []byte { return slices.Concat(packets...) }
 	mine, legacy := sessionKey(key, false), sessionKey(key, true)
 	sealed := data("x")
@@ -164,7 +175,11 @@ func TestRecipients(t *testing.T) {
 		"as many as may be":           {join(bytes.Repeat(mine, maxSessionKeys), sealed), slices.Repeat([]uint64{id}, maxSessionKeys)},
 		"nothing":                     {nil, nil},
 	} {
-		got, err := recipients(c.message)
+		var got []uint64
+		message, err := parse(c.message)
+		if err == nil {
+			got = message.recipients
+		}
 		if !slices.Equal(got, c.want) || (err == nil) != (c.want != nil) {
 			t.Errorf("%s: %x, %v; want %x", name, got, err, c.want)
 		}
@@ -176,20 +191,21 @@ func TestRecipients(t *testing.T) {
 
 // What is taken consists, to another reader of OpenPGP too, of nothing but
 // session keys for the recipients that were found, and of data.
-func FuzzRecipients(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add(message("hello"))
 	f.Add(append(sessionKey(key, true), partial("\x01"+strings.Repeat("x", 511), "end")...))
 	f.Add(append(v6Key(4, make([]byte, 20)), data("x")...))
 	f.Fuzz(func(t *testing.T, octets []byte) {
-		ids, err := recipients(octets)
+		message, err := parse(octets)
 		if err != nil {
 			return
 		}
+		ids := message.recipients
 		in := bytes.NewReader(octets)
 		reader := packet.NewOpaqueReader(in)
 		for i := 0; ; i++ {
 			p, err := reader.Next()
-			if err == io.EOF && i == len(ids)+1 {
+			if errors.Is(err, io.EOF) && i == len(ids)+1 {
 				return
 			}
 			if err != nil {
@@ -212,7 +228,7 @@ func FuzzUnarmor(f *testing.F) {
 		if err != nil {
 			return
 		}
-		anew := appendArmor(nil, octets)
+		anew := appendArmor(nil, octets, true)
 		block, err := armor.Decode(bytes.NewReader(anew))
 		if err != nil {
 			t.Fatal(err)

@@ -24,40 +24,34 @@ const (
 
 var errPacket = errors.New("not an encrypted OpenPGP message: want session keys for public keys, then data with a proof of integrity, and nothing else")
 
-// recipients returns the IDs of the keys that a message is encrypted to. It
-// refuses everything but session keys encrypted to public keys, and then one
-// packet of integrity-protected data that ends the message: other packets can
-// carry readable text. An ID of 0 is a recipient that the sender hid.
-func recipients(message []byte) (ids []uint64, err error) {
+// sealed is a message that only the owners of some keys can read.
+type sealed struct {
+	octets     []byte
+	recipients []uint64 // IDs of the keys; 0: one that the sender hid
+	version    byte     // of the data: 1, or 2, which is RFC 9580's
+}
+
+// parse takes a message for what it says it is. It refuses everything but session
+// keys encrypted to public keys, and then one packet of integrity-protected data
+// that ends the message: other packets can carry readable text.
+func parse(message []byte) (*sealed, error) {
+	s := &sealed{octets: message}
 	for {
 		tag, body, rest, err := cutPacket(message)
 		switch {
 		case err != nil:
 			return nil, err
-		case tag == tagData && len(ids) > 0 && len(rest) == 0 && len(body) >= leastData && (body[0] == 1 || body[0] == 2):
-			return ids, nil
-		case tag != tagSessionKey || len(ids) == maxSessionKeys:
+		case tag == tagData && len(s.recipients) > 0 && len(rest) == 0 && len(body) >= leastData && (body[0] == 1 || body[0] == 2):
+			s.version = body[0]
+			return s, nil
+		case tag != tagSessionKey || len(s.recipients) == maxSessionKeys:
 			return nil, errPacket
 		}
 		id, err := keyID(body)
 		if err != nil {
 			return nil, err
 		}
-		ids, message = append(ids, id), rest
-	}
-}
-
-// dataVersion returns the version of a message's encrypted data; 0 if there is none.
-func dataVersion(message []byte) byte {
-	for {
-		tag, body, rest, err := cutPacket(message)
-		if err != nil {
-			return 0
-		}
-		if tag == tagData && len(body) > 0 {
-			return body[0]
-		}
-		message = rest
+		s.recipients, message = append(s.recipients, id), rest
 	}
 }
 

@@ -193,16 +193,18 @@ func (m *Metrics) LastDelivery(t time.Time) {
 func (m *Metrics) LMTPConnections(state string, n int) { m.connections.of(state).Set(float64(n)) }
 
 // DestinationUp says whether the destination can be reached.
-func (m *Metrics) DestinationUp(up bool) {
-	if up {
-		m.destinationUp.Set(1)
-	} else {
-		m.destinationUp.Set(0)
-	}
-}
+func (m *Metrics) DestinationUp(up bool) { set(m.destinationUp, up) }
 
 // AfterDelivery counts one object dealt with after its delivery.
 func (m *Metrics) AfterDelivery(action, result string) { m.settlements.of(action, result).Inc() }
+
+func set(gauge prometheus.Gauge, on bool) {
+	if on {
+		gauge.Set(1)
+	} else {
+		gauge.Set(0)
+	}
+}
 
 // observe takes a time before the clock jumped back as 0: a negative one would
 // make the histogram's sum fall, which Prometheus reads as a restart.

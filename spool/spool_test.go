@@ -710,9 +710,9 @@ func form(id string) Arrival {
 // where far more waits for the first than a look reads.
 func TestPartsAreHandedOutAlone(t *testing.T) {
 	s := openTest(t, Options{})
-	arrivals := make([]Arrival, page+lanesAtOnce+10)
-	for i := range arrivals {
-		arrivals[i] = arrival(fmt.Sprintf("m%d", i), fmt.Sprintf("user%d@example.org", i))
+	var arrivals []Arrival
+	for i := range page + lanesAtOnce + 10 {
+		arrivals = append(arrivals, arrival(fmt.Sprintf("m%d", i), fmt.Sprintf("user%d@example.org", i)))
 	}
 	for i := range 2 * formsAtOnce {
 		arrivals = append(arrivals, form(fmt.Sprintf("f%d", i)))

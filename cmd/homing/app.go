@@ -22,6 +22,7 @@ import (
 	"github.com/homing-mail/homing/metrics"
 	"github.com/homing-mail/homing/notice"
 	"github.com/homing-mail/homing/spool"
+	"github.com/homing-mail/homing/submission"
 )
 
 // grace is how long what is in flight may take when homing is told to stop.
@@ -53,6 +54,7 @@ type app struct {
 	courier *courier.Courier
 	source  *source
 	out     exit
+	formOut exit // for messages of the contact form; nil: out
 	servers []*server
 	pull    pull
 
@@ -82,7 +84,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	if a.out, err = a.destination(); err != nil {
+	if err = a.exits(); err != nil {
 		return nil, err
 	}
 	if a.source, err = newSource(ctx, cfg, with, a.metrics); err != nil {
@@ -90,7 +92,8 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	}
 	a.courier = courier.New(courier.Config{
 		Pause: afterKill(a.spool),
-		Spool: a.spool, Source: a.source, Destination: a.out, Observer: observer{a.metrics}, Log: log,
+		Spool: a.spool, Source: a.source, Destination: a.out, Form: a.formOut, FormUp: a.metrics.FormDestinationUp,
+		Observer: observer{a.metrics}, Log: log,
 		Rules: cfg.rules, Fallback: string(cfg.FallbackMailbox), RetryFor: cfg.RetryFor, Grace: grace,
 		After: courier.After{Action: courier.Action(cfg.AfterDelivery.action), Prefix: cfg.AfterDelivery.prefix, Delay: cfg.AfterDeliveryDelay},
 	})
@@ -113,6 +116,20 @@ func afterKill(s *spool.Spool) time.Duration {
 		return 2 * time.Second
 	}
 	return 0
+}
+
+// exits makes the ways out. Where there is nothing but a form that leaves by a
+// submission server, that is the only one.
+func (a *app) exits() (err error) {
+	if a.cfg.FormDeliverTo.address != "" {
+		a.formOut = submission.New(submissionConfig(a.cfg))
+		if a.cfg.formOnly() {
+			a.out, a.formOut = a.formOut, nil
+			return nil
+		}
+	}
+	a.out, err = a.destination()
+	return err
 }
 
 // destination makes the way out that HOMING_DELIVER_TO names. It connects to
@@ -202,8 +219,10 @@ func (a *app) close() error {
 	for _, s := range a.servers {
 		errs = append(errs, s.close())
 	}
-	if a.out != nil {
-		errs = append(errs, a.out.Close())
+	for _, out := range []exit{a.out, a.formOut} {
+		if out != nil {
+			errs = append(errs, out.Close())
+		}
 	}
 	if a.spool != nil {
 		errs = append(errs, a.spool.Close())

@@ -33,7 +33,7 @@ func (c *checker) mailboxes() (all []namedMailbox) {
 	}
 	for _, other := range []namedMailbox{
 		{string(c.cfg.FallbackMailbox), "HOMING_FALLBACK_MAILBOX"}, {string(c.cfg.Postmaster), "HOMING_POSTMASTER"},
-		{string(c.cfg.FormMailbox), "HOMING_FORM_MAILBOX"}} {
+		{c.formMailbox(), "HOMING_FORM_MAILBOX"}} {
 		known := slices.ContainsFunc(all, func(m namedMailbox) bool { return m.name == other.name })
 		if other.name != "" && !known {
 			all = append(all, other)
@@ -45,7 +45,7 @@ func (c *checker) mailboxes() (all []namedMailbox) {
 // destination tries the way out and each mailbox that is known by name.
 func (c *checker) destination(ctx context.Context, p *page) {
 	switch to := c.cfg.DeliverTo; {
-	case c.isWrong("HOMING_DELIVER_TO"):
+	case c.isWrong("HOMING_DELIVER_TO"), c.cfg.formOnly() && c.cfg.FormDeliverTo.address != "":
 	case to.maildir != "":
 		c.maildir(ctx, p, to)
 	default:

@@ -47,7 +47,7 @@ func (v variable) shown(s setting) string {
 	switch {
 	case v.Secret && s.given:
 		return "******"
-	case strings.ContainsFunc(s.value, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+	case inURL.MatchString(s.value), strings.ContainsFunc(s.value, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return quote(s.value)
 	}
 	return s.value

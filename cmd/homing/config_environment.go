@@ -176,9 +176,14 @@ func edits(a, b string) int {
 	return row[len(b)]
 }
 
-// quote shows a value on one line, its beginning where it is long.
+// inURL is a password where a URL has one, which none of homing's may.
+var inURL = regexp.MustCompile(`(://[^/:\s]*):[^/\s]*@`)
+
+// quote shows a value on one line, its beginning where it is long, and no password
+// of a URL.
 func quote(value string) string {
 	const enough = 100
+	value = inURL.ReplaceAllString(value, "$1:******@")
 	if len(value) > enough {
 		return strconv.Quote(value[:enough]) + "..."
 	}

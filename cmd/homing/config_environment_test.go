@@ -41,7 +41,7 @@ func TestEveryVariableFromFile(t *testing.T) {
 			value = topicA
 		case "HOMING_BUCKETS":
 			value = "mail"
-		case "HOMING_PGP_KEY": // an empty file is a mistake, not none
+		case "HOMING_PGP_KEY", "HOMING_FORM_KEY": // an empty file is a mistake, not none
 			value = string(newKey(t, "").Secret)
 		}
 		environ := []string{v.Name + "_FILE=" + writeFile(t, value+"\n")}

@@ -105,6 +105,10 @@ func TestFormMistakes(t *testing.T) {
 		{"no key", formEnvironment(t, "HOMING_FORM_KEY=hello"), `HOMING_FORM_KEY="hello": want the public keys`},
 		{"mailbox without domain", formEnvironment(t, "HOMING_FORM_MAILBOX=me"), "HOMING_FORM_FROM is required"},
 		{"from without domain", formEnvironment(t, "HOMING_FORM_FROM=me"), `HOMING_FORM_FROM="me": want an address with a domain`},
+		{"user without password", formEnvironment(t, "HOMING_FORM_DELIVER_TO=submission://me@mx.test:587"), "HOMING_FORM_PASSWORD is required"},
+		{"password without user", formEnvironment(t, "HOMING_FORM_DELIVER_TO=submission://mx.test:587", "HOMING_FORM_PASSWORD=hush"), "HOMING_FORM_DELIVER_TO names no user"},
+		{"password in the address", formEnvironment(t, "HOMING_FORM_DELIVER_TO=submission://me:hush@mx.test:587"), `HOMING_FORM_DELIVER_TO="submission://me:******@mx.test:587": want no password`},
+		{"mailbox elsewhere without domain", formEnvironment(t, "HOMING_FORM_MAILBOX=me", "HOMING_FORM_FROM=form@example.com", "HOMING_FORM_DELIVER_TO=submission://mx.test:587"), `HOMING_FORM_MAILBOX="me": with HOMING_FORM_DELIVER_TO want`},
 		{"short history", formEnvironment(t, "HOMING_HISTORY=59m"), "HOMING_HISTORY is shorter than an hour"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -113,8 +117,8 @@ func TestFormMistakes(t *testing.T) {
 			if !slices.EqualFunc(got, want, strings.HasPrefix) {
 				t.Errorf("got\n%s\nwant lines that begin\n%s", text(err), test.want)
 			}
-			if strings.Contains(text(err), testSecret[1:]) {
-				t.Error("the secret is shown")
+			if _, shown, _ := command(t, enough(test.environ...), "", "config"); strings.Contains(shown+text(err), testSecret[1:]) || strings.Contains(shown+text(err), "hush") {
+				t.Errorf("a secret is shown:\n%s\n%s", shown, text(err))
 			}
 		})
 	}
@@ -139,5 +143,41 @@ func TestFormWarnings(t *testing.T) {
 				t.Errorf("warned of %q, want one that begins %q", got, test.want)
 			}
 		})
+	}
+}
+
+func TestSubmissionServer(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want smtpServer
+		says string // what the error says; empty: none
+	}{
+		{"submission://me@mx.example.com:587", smtpServer{"mx.example.com:587", false, "me"}, ""},
+		{"submissions://mx.example.com:465", smtpServer{"mx.example.com:465", true, ""}, ""},
+		{"submission://me@example.com@mx.example.com:587", smtpServer{"mx.example.com:587", false, "me@example.com"}, ""},
+		{"submission://me%40example.com@[::1]:587", smtpServer{"[::1]:587", false, "me@example.com"}, ""},
+		{"smtp://me@mx.example.com:587", smtpServer{}, "want submission://"},
+		{"mx.example.com:587", smtpServer{}, "want submission://"},
+		{"submission://mx.example.com", smtpServer{}, "a host and a port"},
+		{"submission://me@", smtpServer{}, "a host and a port"},
+		{"submission://@mx.example.com:587", smtpServer{}, "want a user before the @"},
+		{"submission://a%0d%0ab@mx.example.com:587", smtpServer{}, "want a user before the @"},
+		{"submission://100%@mx.example.com:587", smtpServer{}, "% as %25"},
+		{"submission://me:secret@mx.example.com:587", smtpServer{}, "HOMING_FORM_PASSWORD"},
+		{"submission://mx.example.com:587/x", smtpServer{}, "nothing after it"},
+	} {
+		got, err := parseSMTPServer(test.text)
+		if test.says != "" {
+			if err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%s: %v, want an error that says %q", test.text, err, test.says)
+			}
+			continue
+		}
+		if err != nil || got != test.want {
+			t.Errorf("%s: %+v, %v", test.text, got, err)
+		}
+		if again, err := parseSMTPServer(got.String()); err != nil || again != got {
+			t.Errorf("%s shown as %s is %+v, %v", test.text, got, again, err)
+		}
 	}
 }

@@ -25,7 +25,7 @@ func enough(more ...string) []string {
 	return append([]string{"PATH=/bin", "HOMING_BUCKETS=mail", "HOMING_SNS_TOPICS=" + topicA}, more...)
 }
 
-var compareConfig = cmp.Options{cmp.AllowUnexported(destination{}, place{}, afterDelivery{}, formKeys{}), cmpopts.IgnoreUnexported(Config{})}
+var compareConfig = cmp.Options{cmp.AllowUnexported(destination{}, place{}, afterDelivery{}, formKeys{}, smtpServer{}), cmpopts.IgnoreUnexported(Config{})}
 
 // writeFile puts a value into a file and returns its path.
 func writeFile(t *testing.T, text string) string {
@@ -311,7 +311,7 @@ func TestEveryVariableRefusesNonsense(t *testing.T) {
 func TestVariables(t *testing.T) {
 	config := reflect.TypeFor[Config]()
 	known := variables()
-	secrets := []string{"HOMING_FORM_SECRET", "HOMING_PGP_KEY", "HOMING_PGP_PASSPHRASE"}
+	secrets := []string{"HOMING_FORM_SECRET", "HOMING_FORM_PASSWORD", "HOMING_PGP_KEY", "HOMING_PGP_PASSPHRASE"}
 	if len(known) != config.NumField()-4 { // RecipientsFile, rules, keys and locked are none
 		t.Errorf("%d variables of %d fields", len(known), config.NumField())
 	}

@@ -44,6 +44,8 @@ func parsers() map[reflect.Type]env.ParserFunc {
 	addParser(all, parsePlaces)
 	addParser(all, parseFormSecret)
 	addParser(all, parseFormKeys)
+	addParser(all, parseSMTPServer)
+	addParser(all, parseFormPassword)
 	addParser(all, parseAfterDelivery)
 	addParser(all, parseLogLevel)
 	addParser(all, parseLogFormat)

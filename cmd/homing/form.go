@@ -4,8 +4,15 @@ import (
 	"net/http"
 
 	"github.com/homing-mail/homing/form"
+	"github.com/homing-mail/homing/submission"
 	"github.com/homing-mail/homing/webhook"
 )
+
+// submissionConfig is where the form's messages leave.
+func submissionConfig(cfg *Config) submission.Config {
+	to := cfg.FormDeliverTo
+	return submission.Config{Address: to.address, Implicit: to.implicit, User: to.user, Password: string(cfg.FormPassword), Sender: cfg.formFrom()}
+}
 
 // front answers at HOMING_LISTEN: SNS, and the edge worker of a contact form.
 func (a *app) front() (http.Handler, error) {

@@ -37,7 +37,7 @@ func serve(ctx context.Context, cfg *Config, log *slog.Logger) error {
 		return err
 	}
 	log.Info("homing serves", "version", version(), "webhook", app.webhookAddress(), "metrics", app.metricsAddress(),
-		"deliver_to", cfg.DeliverTo.String())
+		"deliver_to", cfg.exits())
 	err = app.run(ctx)
 	log.Info("homing has stopped; what was not finished waits in the spool")
 	return err

@@ -44,6 +44,7 @@ var arrows = map[string][]string{
 	"poller":           {"notice", "spool"},
 	"report":           {"spool"},
 	"spool":            nil,
+	"submission":       nil,
 	"webhook":          {"intake", "notice"},
 }
 

@@ -1,0 +1,44 @@
+package submission
+
+import "context"
+
+// Trial is a session in which no message is sent. It is not for several
+// goroutines.
+type Trial struct{ session *session }
+
+// Try does what [Client.Probe] does and leaves the session open. Its error is an
+// *AwayError. The caller closes the Trial.
+func (c *Client) Try(ctx context.Context) (*Trial, error) {
+	s, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Trial{s}, nil
+}
+
+// Mechanism is what the password was told by; empty: none was asked for.
+func (t *Trial) Mechanism() string { return t.session.mechanism }
+
+// Envelope asks whether the server would take mail with this envelope, and takes
+// that back with RSET. Its errors are a *ReplyError or the connection's.
+func (t *Trial) Envelope(sender, mailbox string) error {
+	for _, address := range []string{sender, mailbox} {
+		if !speakable(address) {
+			return &AddressError{address}
+		}
+	}
+	t.session.wire.within(t.session.limits.Open)
+	if err := t.session.Mail(sender, nil); err != nil {
+		return refusal("MAIL", err)
+	}
+	if err := t.session.Rcpt(mailbox, nil); err != nil {
+		return refusal("RCPT", err)
+	}
+	return t.session.Reset()
+}
+
+// Close takes leave with QUIT.
+func (t *Trial) Close() {
+	t.session.quit()
+	t.session.close()
+}
