@@ -83,6 +83,6 @@ func newRootCommand(environ []string, std streams) *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serve, newDemoCommand(environ, std), newQueueCommand(environ), newBackfillCommand(environ, std), newCheckCommand(environ), newMailcowAliasesCommand(environ), newConfigCommand(environ), newVersionCommand())
+	root.AddCommand(serve, newDemoCommand(environ, std), newQueueCommand(environ), newBackfillCommand(environ, std), newCheckCommand(environ), newMailcowAliasesCommand(environ), newConfigCommand(environ), newPGPCommand(environ), newVersionCommand())
 	return root
 }
