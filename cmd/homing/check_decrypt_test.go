@@ -31,7 +31,7 @@ func TestCheckKMS(t *testing.T) {
 		{"plain", func(r *rig) { r.put("in/m1", testMail) }, nil, false, "not tried", ""},
 		{"sealed", func(r *rig) { r.putSealed(1, testMail) }, nil, false, "kms:Decrypt is allowed", ""},
 		{"mixed", func(r *rig) { r.put("in/m1", testMail); r.putSealed(1, testMail); r.put("in/z", testMail) }, nil, false, "was opened", ""},
-		{"denied", func(r *rig) { r.putSealed(1, testMail) }, &denied, true, "kms:Decrypt is not allowed", "allow these credentials kms:Decrypt on " + kmstest.Key},
+		{"denied", func(r *rig) { r.putSealed(1, testMail) }, &denied, true, "kms:Decrypt is not allowed", "allow these credentials kms:Decrypt on the key that " + kmstest.Key},
 		{"disabled", func(r *rig) { r.putSealed(1, testMail) }, &kmstest.Fault{Status: 400, Code: "DisabledException"}, true, "DisabledException", "enable " + kmstest.Key},
 		{"down", func(r *rig) { r.putSealed(1, testMail) }, &kmstest.Fault{}, true, "no answer", "reach KMS"},
 		{"unsupported", func(r *rig) {

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/homing-mail/homing/fetcher/kms"
 	"github.com/homing-mail/homing/fetcher/pgp"
+	"github.com/homing-mail/homing/internal/gnupg"
 	"github.com/homing-mail/homing/internal/kmstest"
+	"github.com/homing-mail/homing/internal/s3test"
 	"github.com/homing-mail/homing/internal/snstest"
 	"github.com/homing-mail/homing/metrics"
 	"github.com/homing-mail/homing/spool"
@@ -49,7 +54,7 @@ func TestKMSDenied(t *testing.T) {
 		state  spool.State
 		reason string
 	}{
-		{kmstest.Fault{Status: 400, Code: "AccessDeniedException"}, "denied", spool.Pending, "allow these credentials kms:Decrypt on " + kmstest.Key},
+		{kmstest.Fault{Status: 400, Code: "AccessDeniedException"}, "denied", spool.Pending, "allow these credentials kms:Decrypt on the key that " + kmstest.Key},
 		{kmstest.Fault{}, "network", spool.Pending, "no answer"},
 		{kmstest.Fault{Status: 400, Code: "InvalidCiphertextException"}, "wrong_key", spool.Held, "has been changed"},
 	} {
@@ -218,5 +223,40 @@ func TestExportEncrypted(t *testing.T) {
 		if code, stdout, stderr := command(t, append(base, "HOMING_PGP_KEY="+string(pair.Secret)), "", "queue", "export", id); code != exitDone || stdout != mail {
 			t.Errorf("%s: %d %q %s", id, code, stdout, stderr)
 		}
+	}
+}
+
+// TestManyCompressed: each needs more memory than it was fetched with, all at
+// once, and there is little. Nobody waits for ever.
+func TestManyCompressed(t *testing.T) {
+	const many = 200
+	pair := newKey(t, "")
+	gpg := gnupg.New(t, gnupg.V22)
+	gpg.Run(t, pair.Public, "--import")
+	mail := sesMail("bob@example.org", testAddress, "swells") + strings.Repeat("All the same.\r\n", 2000)
+	stored := gpg.Run(t, []byte(mail), "--trust-model", "always", "--compress-algo", "zip", "--encrypt", "--recipient", testAddress)
+	if len(stored) > len(mail)/10 {
+		t.Fatalf("%d octets for %d: it is not compressed", len(stored), len(mail))
+	}
+	f := newFiller(t, "HOMING_PGP_KEY="+string(pair.Secret), "HOMING_MEMORY=40KB")
+	for i := range many {
+		f.put(sesKey(i), string(stored))
+	}
+	var fetches atomic.Int64
+	f.s3.Inject(func(r *http.Request) *s3test.Fault {
+		if r.Method == http.MethodGet && !isList(r) {
+			fetches.Add(1)
+		}
+		return nil
+	})
+	f.want(backfillFlags{}, fmt.Sprintf("%d found, %d delivered", many, many))
+	mails := f.bag.of(testAddress)
+	if len(mails) != many || !strings.HasSuffix(mails[0], mail) {
+		t.Errorf("%d mails, want %d", len(mails), many)
+	}
+	if n := fetches.Load(); n <= many {
+		t.Errorf("%d fetches for %d messages: none had to come again", n, many)
+	} else {
+		t.Logf("%d fetches for %d messages", n, many)
 	}
 }

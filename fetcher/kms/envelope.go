@@ -155,8 +155,8 @@ var sesID = regexp.MustCompile(`^[a-z0-9]{20,}$`)
 // belongs refuses an object that lies under another message's name: under that
 // name it would be delivered, and taken for delivered. A name of somebody's own
 // says nothing. The account in the context is not compared with anything:
-// homing does not know which account its mail is received by, and who may write
-// to the bucket can store mail that is not encrypted at all.
+// homing does not know by which account its mail is received, which a condition
+// in the policy for kms:Decrypt does.
 func (e *envelope) belongs(key string) error {
 	name := key[strings.LastIndexByte(key, '/')+1:]
 	id := e.context[contextMessage]

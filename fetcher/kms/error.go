@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -67,6 +68,10 @@ func (e *Error) Permanent() bool {
 func (e *Error) Mend() string {
 	switch e.reason {
 	case denied:
+		if key := e.key(); strings.Contains(key, ":alias/") {
+			// https://docs.aws.amazon.com/kms/latest/developerguide/cmks-in-iam-policies.html
+			return "allow these credentials kms:Decrypt on the key that " + key + " stands for, by the ARN of the key itself: a policy takes no alias"
+		}
 		return "allow these credentials kms:Decrypt on " + e.key() + ", in their IAM policy or in the key's own"
 	case disabled:
 		return "enable " + e.key() + " in KMS, or cancel its deletion"

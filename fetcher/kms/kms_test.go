@@ -200,7 +200,7 @@ func TestAnswersOfKMS(t *testing.T) {
 		reason string
 		text   string
 	}{
-		{kmstest.Fault{Status: 400, Code: "AccessDeniedException"}, denied, "allow these credentials kms:Decrypt on " + kmstest.Key},
+		{kmstest.Fault{Status: 400, Code: "AccessDeniedException"}, denied, "allow these credentials kms:Decrypt on the key that " + kmstest.Key},
 		{kmstest.Fault{Status: 400, Code: "NotFoundException"}, denied, "kms:Decrypt"},
 		{kmstest.Fault{Status: 400, Code: "InvalidCiphertextException"}, wrongKey, "has been changed"},
 		{kmstest.Fault{Status: 400, Code: "IncorrectKeyException"}, wrongKey, ""},
