@@ -15,7 +15,6 @@ func (m *formMetrics) register(r *registrar) {
 			"replay", "too_large", "rate_limited", "unavailable"))
 	m.destinationUp = r.gauge("homing_form_destination_up",
 		"1 while the server of HOMING_FORM_DELIVER_TO can be used, or is not set, else 0.")
-	m.destinationUp.Set(1)
 }
 
 // FormRequest counts one request of the contact form's edge worker.

@@ -123,10 +123,11 @@ func afterKill(s *spool.Spool) time.Duration {
 func (a *app) exits() (err error) {
 	if a.cfg.FormDeliverTo.address != "" {
 		a.formOut = submission.New(submissionConfig(a.cfg))
-		if a.cfg.formOnly() {
-			a.out, a.formOut = a.formOut, nil
-			return nil
-		}
+	}
+	a.metrics.FormDestinationUp(a.formOut == nil)
+	if a.formOut != nil && a.cfg.formOnly() {
+		a.out, a.formOut = a.formOut, nil
+		return nil
 	}
 	a.out, err = a.destination()
 	return err

@@ -42,7 +42,7 @@ type Config struct {
 	SweepGrace         time.Duration `env:"HOMING_SWEEP_GRACE" default:"10m" doc:"how long an object is left to its notification"`
 	FormPath           urlPath       `env:"HOMING_FORM_PATH" doc:"path on HOMING_LISTEN to which the edge worker of a contact form posts (docs/contact-form.md); empty: no form"`
 	FormSecret         formSecret    `env:"HOMING_FORM_SECRET" secret:"true" doc:"what the edge worker signs with, at least 32 characters"`
-	FormKey            formKeys      `env:"HOMING_FORM_KEY" binary:"true" doc:"OpenPGP public keys that the form's messages may be encrypted to; usually as HOMING_FORM_KEY_FILE"`
+	FormKey            formKeys      `env:"HOMING_FORM_KEY" secret:"true" binary:"true" doc:"OpenPGP public keys that the form's messages may be encrypted to, the page's; usually as HOMING_FORM_KEY_FILE"`
 	FormMailbox        mailbox       `env:"HOMING_FORM_MAILBOX" doc:"mailbox of the form's messages; no recipient rule maps it"`
 	FormFrom           mailbox       `env:"HOMING_FORM_FROM" doc:"their From and envelope sender; none: HOMING_FORM_MAILBOX"`
 	FormDeliverTo      smtpServer    `env:"HOMING_FORM_DELIVER_TO" doc:"submission server that sends the form's messages to HOMING_FORM_MAILBOX elsewhere: submission://user@host:587 (STARTTLS) or submissions://user@host:465 (TLS); empty: they go to HOMING_DELIVER_TO"`

@@ -311,7 +311,7 @@ func TestEveryVariableRefusesNonsense(t *testing.T) {
 func TestVariables(t *testing.T) {
 	config := reflect.TypeFor[Config]()
 	known := variables()
-	secrets := []string{"HOMING_FORM_SECRET", "HOMING_FORM_PASSWORD", "HOMING_PGP_KEY", "HOMING_PGP_PASSPHRASE"}
+	secrets := []string{"HOMING_FORM_SECRET", "HOMING_FORM_KEY", "HOMING_FORM_PASSWORD", "HOMING_PGP_KEY", "HOMING_PGP_PASSPHRASE"}
 	if len(known) != config.NumField()-4 { // RecipientsFile, rules, keys and locked are none
 		t.Errorf("%d variables of %d fields", len(known), config.NumField())
 	}
