@@ -52,8 +52,8 @@ func walk(r io.Reader, take func(*rawPacket) error) error {
 		case err != nil:
 			return err
 		}
-		switch p.tag {
-		case tagLiteral, tagCompressed:
+		switch tag := p.tag; {
+		case tag == tagLiteral || tag == tagCompressed:
 			if found {
 				return failed(malformed, "there is more than one message in it")
 			}
@@ -61,9 +61,12 @@ func walk(r io.Reader, take func(*rawPacket) error) error {
 			if err := take(p); err != nil {
 				return err
 			}
-		case tagKey, tagPassword, tagUnproven, tagProtected, tagOCB:
+		case tag == tagKey || tag == tagPassword || tag == tagUnproven || tag == tagProtected || tag == tagOCB:
 			return failed(unsupported, "it is encrypted twice")
-		} // the others are signatures and padding
+		case tag == tagSignature || tag == tagOnePass || p.meaningless():
+		default:
+			return failed(malformed, "a packet of type %d stands beside its data", tag)
+		}
 		if err := p.skip(); err != nil {
 			return err
 		}

@@ -121,6 +121,8 @@ func TestContents(t *testing.T) {
 		{"encrypted twice", [][]byte{pack(tagKey, "\x03"), pack(tagProtected, "\x01")}, unsupported},
 		{"text", [][]byte{[]byte("hello")}, malformed},
 		{"a key", [][]byte{pack(6, "\x04")}, malformed},
+		{"a key beside it", [][]byte{pack(tagLiteral, data), pack(6, "\x04")}, malformed},
+		{"an unknown packet beside it", [][]byte{pack(39, "x"), pack(tagLiteral, data)}, malformed},
 	} {
 		message := sealPackets(t, to, test.packets...)
 		got, err := keys.Decrypt(bytes.Clone(message), int64(len(mail)), nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -27,7 +28,8 @@ const (
 // reserve, if not nil, with the number of bytes it is about to allocate beside
 // octets; an error of reserve ends the work. It needs 5 MiB more for a moment.
 // Decrypt may be called concurrently.
-func (k *Keys) Decrypt(octets []byte, limit int64, reserve func(bytes int64) error) ([]byte, error) {
+func (k *Keys) Decrypt(octets []byte, limit int64, reserve func(bytes int64) error) (plaintext []byte, err error) {
+	defer contain(&err)
 	packets, _, err := open(octets)
 	if err != nil {
 		return nil, err
@@ -150,7 +152,7 @@ func (k *Keys) unopened(e *envelope, isLocked bool, unusable error) error {
 	if len(k.private) == 0 {
 		return failed(noKey, "it is encrypted to %s, and no key is here", m.needs())
 	}
-	return failed(noKey, "it is encrypted to %s, and the keys here are %s", m.needs(), k)
+	return failed(noKey, "it is encrypted to %s, and the keys here are %s", m.needs(), strings.Join(k.IDs(), ", "))
 }
 
 // drain reads everything from r into the beginning of the memory that r itself

@@ -70,7 +70,7 @@ func (e *envelope) add(p *rawPacket) error {
 			break
 		}
 		return e.addKey(p)
-	case p.tag == tagMarker || p.tag == tagPadding || p.tag >= firstIgnored:
+	case p.meaningless():
 	case p.tag == tagSignature || p.tag == tagOnePass || p.tag == tagCompressed || p.tag == tagLiteral:
 		return failed(unsupported, "it is an OpenPGP message, but not an encrypted one")
 	default:

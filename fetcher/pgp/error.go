@@ -42,6 +42,15 @@ func failed(reason, format string, args ...any) error {
 	return &Error{reason, fmt.Errorf(format, args...)}
 }
 
+// contain makes an error of a panic. The library reads what anybody may have
+// written; were it to fail so on one object, homing would end, start again, and
+// end at the same object, and no mail would come at all.
+func contain(err *error) {
+	if failure := recover(); failure != nil {
+		*err = failed(malformed, "the OpenPGP library cannot take it: %v", failure)
+	}
+}
+
 // asMalformed gives an error this reason, unless it has one or is the caller's.
 func asMalformed(err error) error {
 	if known, ok := errors.AsType[*Error](err); ok {

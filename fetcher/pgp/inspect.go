@@ -28,7 +28,8 @@ const leastData = 32
 // Inspect reads a message to its end and says what it is: that all of it is
 // there, though not that it is unchanged, for that takes a key. It leaves octets
 // as they are. Its errors are *Error.
-func Inspect(octets []byte) (*Message, error) {
+func Inspect(octets []byte) (_ *Message, err error) {
+	defer contain(&err)
 	packets, armored, err := open(octets)
 	if err != nil {
 		return nil, err
@@ -71,6 +72,9 @@ func (e *envelope) message() *Message {
 // needs lists the recipients, the first of many.
 func (m *Message) needs() string {
 	const most = 8
+	if len(m.Recipients) == 0 {
+		return "no key"
+	}
 	var names []string
 	for i, r := range m.Recipients {
 		if i == most {

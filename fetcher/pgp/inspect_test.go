@@ -75,6 +75,15 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// TestContain has the library fail as it must not.
+func TestContain(t *testing.T) {
+	_, to := pair(t)
+	keys := &Keys{private: []*packet.PrivateKey{nil}}
+	if plaintext, err := keys.Decrypt(sealed(t, to, []byte("hello")), 100, nil); reason(err) != malformed || plaintext != nil {
+		t.Errorf("%q, %v", plaintext, err)
+	}
+}
+
 func TestRefusesUnproven(t *testing.T) {
 	keys, to := pair(t)
 	if _, err := keys.Decrypt(unproven(t, to), 100, nil); reason(err) != noIntegrity {

@@ -14,8 +14,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// ErrLocked is the error of keys that their passphrase does not open.
-var ErrLocked = errors.New("wrong passphrase")
+var errLocked = errors.New("wrong passphrase")
 
 // Keys are secret keys that decrypt. Its methods may be called concurrently.
 type Keys struct {
@@ -27,8 +26,8 @@ type Keys struct {
 // another, and unlocks them with the passphrase; keys without one are taken as
 // they are. Expired and revoked keys are taken, too: old mail needs them.
 //
-// With an error that wraps ErrLocked it returns the keys, of which some stay
-// locked: what is encrypted to these has the reason "passphrase" then.
+// Where the passphrase opens not all of them it returns the keys and an error;
+// for what is encrypted to those that stay locked the reason is "passphrase".
 func ReadKeys(data []byte, passphrase string) (*Keys, error) {
 	entities, err := readEntities(data)
 	if err != nil {
@@ -54,9 +53,9 @@ func ReadKeys(data []byte, passphrase string) (*Keys, error) {
 	case len(k.private) == 0:
 		return nil, errors.New("no secret key in it can decrypt: there are only signing keys, or stubs of keys that are elsewhere, as on a card")
 	case len(locks) > 0 && passphrase == "":
-		return k, fmt.Errorf("%w: none is given, and it protects %s", ErrLocked, strings.Join(locks, ", "))
+		return k, fmt.Errorf("%w: none is given, and it protects %s", errLocked, strings.Join(locks, ", "))
 	case len(locks) > 0:
-		return k, fmt.Errorf("%w: it does not open %s", ErrLocked, strings.Join(locks, ", "))
+		return k, fmt.Errorf("%w: it does not open %s", errLocked, strings.Join(locks, ", "))
 	}
 	return k, nil
 }
@@ -69,9 +68,6 @@ func unlock(e *openpgp.Entity, passphrase string) error {
 	}
 	return e.DecryptPrivateKeys([]byte(passphrase))
 }
-
-// String lists the keys' IDs.
-func (k *Keys) String() string { return strings.Join(k.IDs(), ", ") }
 
 // IDs lists the keys' IDs, as in Recipient.
 func (k *Keys) IDs() []string {

@@ -118,7 +118,7 @@ func TestReadKeysRefuses(t *testing.T) {
 		"only signs":       {onlySigns.Bytes(), "only signing keys"},
 	} {
 		keys, err := ReadKeys(test.data, "")
-		if err == nil || keys != nil || errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), test.want) {
+		if err == nil || keys != nil || errors.Is(err, errLocked) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
 	}
@@ -128,7 +128,7 @@ func TestLocked(t *testing.T) {
 	locked, open := generate(t, "secret"), generate(t, "")
 	for _, passphrase := range []string{"", "wrong"} {
 		keys, err := ReadKeys(slices.Concat(locked.Secret, open.Secret), passphrase)
-		if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), locked.ID) || strings.Contains(err.Error(), open.ID) {
+		if !errors.Is(err, errLocked) || !strings.Contains(err.Error(), locked.ID) || strings.Contains(err.Error(), open.ID) {
 			t.Fatalf("passphrase %q: %v", passphrase, err)
 		}
 		wants(t, keys, sealed(t, recipients(t, open), []byte("hello")), []byte("hello"))
@@ -244,6 +244,30 @@ func TestManyHidden(t *testing.T) {
 	} {
 		if _, err := keys.Decrypt(message(test.hidden, test.named), 100, nil); reason(err) != test.want {
 			t.Errorf("%d hidden, %d named: %v", test.hidden, test.named, err)
+		}
+	}
+}
+
+// TestNoKey says which keys are needed, and which there are.
+func TestNoKey(t *testing.T) {
+	keys, _ := pair(t)
+	_, other := pair(t)
+	_, third := pair(t)
+	message := sealed(t, other, []byte("hello"))
+	data := message[borders(t, message)[3]:]
+	for _, test := range []struct {
+		keys    *Keys
+		message []byte
+		want    string
+	}{
+		{keys, message, "encrypted to " + other.IDs()[0] + ", and the keys here are " + keys.IDs()[0]},
+		{new(Keys), message, "encrypted to " + other.IDs()[0] + ", and no key is here"},
+		{keys, data, "encrypted to no key, and the"},
+		{keys, append(sessionKey(t, other, true), message...), "encrypted to a hidden key, " + other.IDs()[0] + ", and"},
+		{keys, append(bytes.Repeat(sessionKey(t, third, false), 20), message...), third.IDs()[0] + ", 13 more, and"},
+	} {
+		if _, err := test.keys.Decrypt(bytes.Clone(test.message), 100, nil); reason(err) != noKey || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v, want %q", err, test.want)
 		}
 	}
 }

@@ -14,12 +14,12 @@ const (
 	tagPassword   = 3 // a session key, encrypted with a password
 	tagOnePass    = 4 // announces a signature
 	tagCompressed = 8
-	tagUnproven   = 9  // encrypted data without an integrity check
-	tagMarker     = 10 // means nothing
+	tagUnproven   = 9 // encrypted data without an integrity check
+	tagMarker     = 10
 	tagLiteral    = 11
 	tagProtected  = 18 // encrypted data, version 1 with MDC, version 2 with AEAD
 	tagOCB        = 20 // encrypted data, as GnuPG protects it with OCB
-	tagPadding    = 21 // means nothing
+	tagPadding    = 21
 
 	firstIgnored = 40 // this tag and those above it may be ignored (RFC 9580 4.3)
 )
@@ -58,6 +58,11 @@ func nextPacket(in *bufio.Reader) (*rawPacket, error) {
 	}
 	p.left, err = p.number(1 << (first & 3))
 	return p, err
+}
+
+// meaningless reports whether the packet may stand anywhere and be skipped.
+func (p *rawPacket) meaningless() bool {
+	return p.tag == tagMarker || p.tag == tagPadding || p.tag >= firstIgnored
 }
 
 // tagOf is the tag in the first octet of a packet.

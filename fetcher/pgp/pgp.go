@@ -12,23 +12,22 @@ import (
 	"io"
 )
 
-// Enough is how many of the first octets of an object Encrypted looks at.
-const Enough = 64
-
 const (
+	// enough is how many of the first octets of an object Encrypted looks at.
+	enough       = 64
 	beginMessage = beginLine + "MESSAGE"
 	byteOrder    = "\xef\xbb\xbf" // UTF-8's mark, as editors put it
 	space        = " \t\r\n"
 )
 
 // Encrypted reports whether an object is an OpenPGP message to be decrypted, and
-// not mail, by its first octets, of which Enough are enough.
+// not mail, by its first octets, of which the first 64 are enough.
 //
 // It is false for all mail. A header begins with a name in ASCII and a colon
 // (RFC 5322 2.2), a packet with an octet above 127, and an armor with a line
 // that has no colon. Mail that was itself sent encrypted has a header, too.
 func Encrypted(octets []byte) bool {
-	octets = octets[:min(len(octets), Enough)]
+	octets = octets[:min(len(octets), enough)]
 	text := bytes.TrimLeft(bytes.TrimPrefix(octets, []byte(byteOrder)), space)
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	isArmor := bytes.HasPrefix(line, []byte(beginMessage)) && !bytes.Contains(line, []byte(":"))

@@ -79,7 +79,7 @@ func TestEncrypted(t *testing.T) {
 		want   bool
 	}{
 		{sealed, true},
-		{sealed[:Enough], true},
+		{sealed[:enough], true},
 		{sealed[:5], true},
 		{"\xca\x03PGP" + sealed, true},
 		{"-----BEGIN PGP MESSAGE-----\n\n", true},
@@ -106,7 +106,7 @@ func TestEncrypted(t *testing.T) {
 		{"-----BEGIN PGP SIGNED MESSAGE-----\n", false},
 		{"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", false},
 		{"> -----BEGIN PGP MESSAGE-----\n", false},
-		{strings.Repeat("\n", Enough) + "-----BEGIN PGP MESSAGE-----\n", false},
+		{strings.Repeat("\n", enough) + "-----BEGIN PGP MESSAGE-----\n", false},
 	} {
 		if got := Encrypted([]byte(test.octets)); got != test.want {
 			t.Errorf("%.30q: %v, want %v", test.octets, got, test.want)
@@ -136,8 +136,8 @@ func FuzzEncrypted(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, octets []byte) {
 		sealed := Encrypted(octets)
-		if sealed != Encrypted(octets[:min(len(octets), Enough)]) {
-			t.Errorf("more than %d octets make a difference: %q", Enough, octets)
+		if sealed != Encrypted(octets[:min(len(octets), enough)]) {
+			t.Errorf("more than %d octets make a difference: %q", enough, octets)
 		}
 		m, err := mail.ReadMessage(bytes.NewReader(octets))
 		if !sealed || err != nil {
