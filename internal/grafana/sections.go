@@ -101,6 +101,7 @@ func (b *board) delivery() {
 	b.level(8, "Connections", "homing_lmtp_connections", "short", `sum by (state) (homing_lmtp_connections{`+here+`})`, "{{state}}")
 	up := switches("Destination", b.row("homing_destination_up", "gauge").Help, "up", "away")
 	up.query(`homing_destination_up{`+here+`}`, "{{instance}}")
+	up.query(`homing_form_destination_up{`+here+`}`, "{{instance}}, contact form")
 	up.Links = []link{remedy("homingdestinationaway")}
 	b.add(8, 8, up)
 	b.level(8, "Since the last delivery", "homing_last_delivery_timestamp_seconds", "s",
