@@ -6,13 +6,14 @@ import "context"
 // goroutines.
 type Trial struct{ session *session }
 
-// Try does what [Client.Probe] does and leaves the session open. Its error is an
-// *AwayError. The caller closes the Trial.
+// Try does what [Client.Probe] does and leaves the session open, also when ctx
+// then ends. Its error is an *AwayError. The caller closes the Trial.
 func (c *Client) Try(ctx context.Context) (*Trial, error) {
 	s, err := c.open(ctx)
 	if err != nil {
 		return nil, err
 	}
+	s.release()
 	return &Trial{s}, nil
 }
 
@@ -21,12 +22,14 @@ func (t *Trial) Mechanism() string { return t.session.mechanism }
 
 // Envelope asks whether the server would take mail with this envelope, and takes
 // that back with RSET. Its errors are a *ReplyError or the connection's.
-func (t *Trial) Envelope(sender, mailbox string) error {
+func (t *Trial) Envelope(ctx context.Context, sender, mailbox string) error {
 	for _, address := range []string{sender, mailbox} {
 		if !speakable(address) {
 			return &AddressError{address}
 		}
 	}
+	stop := context.AfterFunc(ctx, t.session.wire.cut)
+	defer stop()
 	t.session.wire.within(t.session.limits.Open)
 	if err := t.session.Mail(sender, nil); err != nil {
 		return refusal("MAIL", err)

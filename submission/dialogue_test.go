@@ -445,14 +445,16 @@ func TestTrial(t *testing.T) {
 	_, c := play(t, open+"C: MAIL FROM:<form@home.test>\nS: 250 ok\n"+rcpt+reset+quit,
 		open+"C: MAIL FROM:<form@home.test>\nS: 550 5.7.1 not yours\n"+quit)
 	for _, want := range []string{"", "550 5.7.1 not yours"} {
-		trial, err := New(*c).Try(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		trial, err := New(*c).Try(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
+		cancel() // the session outlives it
 		if trial.Mechanism() != "PLAIN" {
 			t.Errorf("the password went by %q", trial.Mechanism())
 		}
-		if err := trial.Envelope("form@home.test", "me@home.test"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if err := trial.Envelope(t.Context(), "form@home.test", "me@home.test"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 		trial.Close()

@@ -128,7 +128,7 @@ func TestDovecotSubmission(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer trial.Close()
-			if err := trial.Envelope("form@home.test", "me@far.test"); err != nil || len(relay.Messages()) != 2 {
+			if err := trial.Envelope(t.Context(), "form@home.test", "me@far.test"); err != nil || len(relay.Messages()) != 2 {
 				t.Errorf("a trial: %v, %d messages", err, len(relay.Messages()))
 			}
 		})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/homing-mail/homing/submission"
@@ -38,7 +37,7 @@ func (c *checker) form(ctx context.Context, p *page) {
 		return
 	}
 	defer trial.Close()
-	p.try(ctx, "mailbox", string(c.cfg.FormMailbox), func(context.Context) finding { return c.submissionEnvelope(trial) })
+	p.try(ctx, "mailbox", string(c.cfg.FormMailbox), func(ctx context.Context) finding { return c.submissionEnvelope(ctx, trial) })
 }
 
 // submission tries the session, as far as the password.
@@ -74,16 +73,15 @@ func submissionMend(err error) string {
 }
 
 // submissionEnvelope asks whether such a mail would be taken.
-func (c *checker) submissionEnvelope(trial *submission.Trial) finding {
-	err := trial.Envelope(c.cfg.formFrom(), string(c.cfg.FormMailbox))
+func (c *checker) submissionEnvelope(ctx context.Context, trial *submission.Trial) finding {
+	err := trial.Envelope(ctx, c.cfg.formFrom(), string(c.cfg.FormMailbox))
 	refused, ok := errors.AsType[*submission.ReplyError](err)
 	switch {
 	case err == nil:
 		return well("mail from %s to it would be taken; that was taken back (HOMING_FORM_MAILBOX)", c.cfg.formFrom())
-	case ok && refused.Command == "MAIL":
-		return broken(err, "set HOMING_FORM_FROM to an address that this user may send from; it is "+c.cfg.formFrom())
 	case ok && refused.Code < 500:
 		return doubtful(err.Error(), "the server may take it later; homing tries again for HOMING_RETRY_FOR")
 	}
-	return broken(fmt.Errorf("%w (HOMING_FORM_MAILBOX)", err), "correct HOMING_FORM_MAILBOX, or ask the provider why")
+	// Whose the fault is the words tell, not the command: Postfix refuses a sender at RCPT.
+	return broken(err, "the user has to be allowed to send from HOMING_FORM_FROM, which is "+c.cfg.formFrom()+", and HOMING_FORM_MAILBOX has to be there")
 }
