@@ -17,12 +17,13 @@ import (
 
 // pgpKeys tries each key of HOMING_PGP_KEY with a message of its own.
 func (c *checker) pgpKeys(ctx context.Context, p *page) {
-	if c.cfg.keys == nil {
-		return // a mistake in it has a line already
+	keys := c.cfg.keyring().keys
+	if keys == nil {
+		return // a mistake in them has a line already
 	}
 	var states []pgp.State
 	if !p.try(ctx, "pgp keys", "HOMING_PGP_KEY", func(context.Context) finding {
-		states = c.cfg.keys.States(time.Now())
+		states = keys.States(time.Now())
 		return well("%d read", len(states))
 	}) {
 		return

@@ -19,7 +19,7 @@ import (
 
 // configuration has a line for each mistake and each warning, or one for all.
 func (c *checker) configuration(_ context.Context, p *page) {
-	for _, m := range c.wrong {
+	for _, m := range addNew(c.wrong, c.cfg.keyring().wrong) {
 		for text := range strings.Lines(m.Error()) {
 			// The variable is the line's target already.
 			text = strings.TrimLeft(strings.TrimPrefix(strings.TrimSpace(text), m.variable), ":= ")

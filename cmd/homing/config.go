@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/homing-mail/homing/courier"
-	"github.com/homing-mail/homing/fetcher/pgp"
 )
 
 // Config is what the environment asks for. The tags of a field are the only
@@ -65,9 +65,8 @@ type Config struct {
 	// rules are not in a file. Recipients holds what was in it.
 	RecipientsFile string
 
-	rules  *courier.Rules // Recipients, parsed
-	keys   *pgp.Keys      // PGPKey, parsed; nil: there are none
-	locked error          // which of them the passphrase does not open
+	rules *courier.Rules // Recipients, parsed
+	ring  func() keyring // see keyring
 }
 
 // loadConfig reads the variables that serve needs from environ, entries of the
@@ -75,11 +74,13 @@ type Config struct {
 // *configError with all mistakes.
 func loadConfig(environ []string) (*Config, error) {
 	cfg, wrong := parseConfig(environ)
+	wrong = addNew(wrong, cfg.keyring().wrong)
 	return cfg.or(addNew(wrong, cfg.missing()))
 }
 
 // loadPartialConfig is loadConfig for a command that does not serve: a variable
-// that is there must be right, but none is required.
+// that is there must be right, but none is required. Keys are judged when they
+// are needed: see keyring.
 func loadPartialConfig(environ []string) (*Config, error) {
 	cfg, wrong := parseConfig(environ)
 	return cfg.or(wrong)
@@ -93,7 +94,7 @@ func parseConfig(environ []string) (*Config, []mistake) {
 	if cfg.rules, err = courier.ParseRules(cfg.Recipients); err != nil {
 		wrong = append(wrong, mistake{"HOMING_RECIPIENTS", fmt.Errorf("HOMING_RECIPIENTS: %w", err)})
 	}
-	wrong = addNew(wrong, cfg.readKeys(settings["HOMING_PGP_KEY"]))
+	cfg.ring = sync.OnceValue(func() keyring { return cfg.readKeys(settings["HOMING_PGP_KEY"]) })
 	return cfg, addNew(wrong, cfg.contradictions())
 }
 

@@ -71,8 +71,8 @@ func (c *Config) warnings() []string {
 	// (https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html).
 	const repeats = 14 * 24 * time.Hour
 	found := c.formWarnings()
-	if c.locked != nil {
-		found = append(found, c.lockedKeys())
+	if locked := c.keyring().locked; locked != nil {
+		found = append(found, fmt.Sprintf("HOMING_PGP_PASSPHRASE: %v; what is encrypted to it will be held", locked))
 	}
 	if c.History < repeats && !c.formOnly() {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")

@@ -8,21 +8,44 @@ import (
 	"github.com/homing-mail/homing/fetcher/pgp"
 )
 
-// readKeys reads the keys in HOMING_PGP_KEY. That the passphrase does not open
-// one of them is no mistake: mail that is encrypted to it is held, and other mail
-// goes on.
-func (c *Config) readKeys(s setting) []mistake {
+// keyring is what HOMING_PGP_KEY and HOMING_PGP_PASSPHRASE hold.
+type keyring struct {
+	keys *pgp.Keys // nil: there are none
+	// locked is which of them the passphrase does not open. That is no mistake: mail
+	// that is encrypted to these is held, and other mail goes on.
+	locked error
+	wrong  []mistake
+}
+
+// keyring reads the keys. To unlock keys takes time, on purpose, so only who needs
+// them asks: not a container's health check. They are read once.
+func (c *Config) keyring() keyring {
+	if c.ring == nil {
+		return keyring{}
+	}
+	return c.ring()
+}
+
+// openKeys is keyring for who cannot do without what is right.
+func (c *Config) openKeys() (*pgp.Keys, error) {
+	ring := c.keyring()
+	if len(ring.wrong) > 0 {
+		return nil, &configError{ring.wrong}
+	}
+	return ring.keys, nil
+}
+
+func (c *Config) readKeys(s setting) keyring {
 	const variable = "HOMING_PGP_KEY"
 	if c.PGPKey == "" && s.file == "" {
 		if c.PGPPassphrase == "" {
-			return nil
+			return keyring{}
 		}
-		return []mistake{{variable, errors.New(variable + " is required with HOMING_PGP_PASSPHRASE: give the secret keys that it opens")}}
+		return keyring{wrong: []mistake{{variable, errors.New(variable + " is required with HOMING_PGP_PASSPHRASE: give the secret keys that it opens")}}}
 	}
 	keys, err := pgp.ReadKeys([]byte(c.PGPKey), c.PGPPassphrase)
 	if keys != nil {
-		c.keys, c.locked = keys, err
-		return nil
+		return keyring{keys: keys, locked: err}
 	}
 	name := variable
 	if s.file != "" {
@@ -30,10 +53,5 @@ func (c *Config) readKeys(s setting) []mistake {
 	} else if !strings.Contains(c.PGPKey, "\n") {
 		err = fmt.Errorf("%w; if it is the path of a file with the keys, give it as %s%s", err, variable, fileSuffix)
 	}
-	return []mistake{{variable, fmt.Errorf("%s: %w", name, err)}}
-}
-
-// lockedKeys is what to say of keys that the passphrase does not open.
-func (c *Config) lockedKeys() string {
-	return fmt.Sprintf("HOMING_PGP_PASSPHRASE: %v; what is encrypted to it will be held", c.locked)
+	return keyring{wrong: []mistake{{variable, fmt.Errorf("%s: %w", name, err)}}}
 }

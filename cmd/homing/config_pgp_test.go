@@ -72,12 +72,12 @@ func TestPGPKeys(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if warnings := cfg.warnings(); cfg.keys == nil || len(warnings) > 0 {
-			t.Errorf("%s: %v, %q", name, cfg.keys, warnings)
+		if warnings := cfg.warnings(); cfg.keyring().keys == nil || len(warnings) > 0 {
+			t.Errorf("%s: %v, %q", name, cfg.keyring().keys, warnings)
 		}
 	}
-	if cfg, err := loadConfig(enough()); err != nil || cfg.keys != nil {
-		t.Errorf("without keys: %v, %v", cfg.keys, err)
+	if cfg, err := loadConfig(enough()); err != nil || cfg.keyring().keys != nil {
+		t.Errorf("without keys: %v, %v", cfg, err)
 	}
 }
 
@@ -158,5 +158,28 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 	if !strings.Contains(stdout, "HOMING_PGP_KEY=******  (set)") || !strings.Contains(stdout, "HOMING_PGP_PASSPHRASE=******  (set)") {
 		t.Errorf("they are missing:\n%s", stdout)
+	}
+}
+
+// TestKeysWhenNeeded: who needs no keys neither waits for them nor fails for them.
+func TestKeysWhenNeeded(t *testing.T) {
+	t.Setenv("AWS_REGION", "us-east-1")
+	dir := filled(t)
+	bad := []string{"HOMING_STATE_DIR=" + dir, "HOMING_BUCKETS=" + testBucket, "HOMING_PGP_KEY=hello"}
+	for _, test := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"queue", "list"}, exitDone},
+		{[]string{"queue", "export", "--stored", "1"}, exitDone},
+		{[]string{"queue", "export", "1"}, exitUsage},
+		{[]string{"backfill", "--dry-run"}, exitUsage},
+		{[]string{"config"}, exitUsage},
+		{[]string{"check"}, exitUsage},
+	} {
+		code, stdout, stderr := command(t, bad, "", test.args...)
+		if code != test.code || test.code == exitUsage && !strings.Contains(stdout+stderr, "HOMING_PGP_KEY") {
+			t.Errorf("%q: exit code %d, want %d\n%s%s", test.args, code, test.code, stdout, stderr)
+		}
 	}
 }

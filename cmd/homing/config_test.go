@@ -312,7 +312,7 @@ func TestVariables(t *testing.T) {
 	config := reflect.TypeFor[Config]()
 	known := variables()
 	secrets := []string{"HOMING_FORM_SECRET", "HOMING_FORM_KEY", "HOMING_FORM_PASSWORD", "HOMING_PGP_KEY", "HOMING_PGP_PASSPHRASE"}
-	if len(known) != config.NumField()-4 { // RecipientsFile, rules, keys and locked are none
+	if len(known) != config.NumField()-3 { // RecipientsFile, rules and ring are none
 		t.Errorf("%d variables of %d fields", len(known), config.NumField())
 	}
 	for i, v := range known {

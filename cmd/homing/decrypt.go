@@ -20,8 +20,8 @@ import (
 // decrypter makes messages of objects that were stored encrypted, and counts.
 type decrypter struct {
 	kms     func() (*kms.Decrypter, error)
-	keys    *pgp.Keys // nil: there are none
-	limit   int64     // bytes of a message
+	keys    *pgp.Keys
+	limit   int64 // bytes of a message
 	metrics *metrics.Metrics
 	// turns has a place for each processor: OpenPGP takes memory of its own while
 	// it works, and more at a time would be no faster.
@@ -30,8 +30,15 @@ type decrypter struct {
 
 // newDecrypter makes no request, and no client of KMS before one is needed.
 // client may be nil: the SDK's default configuration.
-func newDecrypter(ctx context.Context, cfg *Config, client *awskms.Client, m *metrics.Metrics) *decrypter {
-	d := &decrypter{keys: cfg.keys, limit: int64(cfg.MaxMessage), metrics: m, turns: make(chan struct{}, runtime.GOMAXPROCS(0))}
+func newDecrypter(ctx context.Context, cfg *Config, client *awskms.Client, m *metrics.Metrics) (*decrypter, error) {
+	keys, err := cfg.openKeys()
+	if err != nil {
+		return nil, err
+	}
+	if keys == nil {
+		keys = new(pgp.Keys)
+	}
+	d := &decrypter{keys: keys, limit: int64(cfg.MaxMessage), metrics: m, turns: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	d.kms = sync.OnceValues(func() (*kms.Decrypter, error) {
 		if client != nil {
 			return kms.New(client), nil
@@ -42,10 +49,7 @@ func newDecrypter(ctx context.Context, cfg *Config, client *awskms.Client, m *me
 		}
 		return kms.New(client), nil
 	})
-	if d.keys == nil {
-		d.keys = new(pgp.Keys)
-	}
-	return d
+	return d, nil
 }
 
 // Decrypt implements courier.Source. An object may be encrypted in both ways:

@@ -62,14 +62,18 @@ func inspect(out io.Writer, cfg *Config, octets []byte) error {
 	if err != nil {
 		return err
 	}
-	if cfg.keys == nil {
+	keys, err := cfg.openKeys()
+	if err != nil {
+		return err
+	}
+	if keys == nil {
 		_, err := fmt.Fprint(out, describe(m, len(octets), nil), "HOMING_PGP_KEY is not set, so nothing was tried on it\n")
 		return err
 	}
-	if _, err := io.WriteString(out, describe(m, len(octets), cfg.keys.IDs())); err != nil {
+	if _, err := io.WriteString(out, describe(m, len(octets), keys.IDs())); err != nil {
 		return err
 	}
-	plaintext, err := cfg.keys.Decrypt(octets, int64(cfg.MaxMessage), nil)
+	plaintext, err := keys.Decrypt(octets, int64(cfg.MaxMessage), nil)
 	if err != nil {
 		return &pgpError{error: err, mend: mendPGP(decryptResult(err))}
 	}

@@ -144,7 +144,7 @@ func TestPGPInspect(t *testing.T) {
 	encrypt("to-locked", locked)
 	whole := read(t, "to-mine")
 	replace(t, "cut", whole[:len(whole)-1])
-	replace(t, "changed", whole[:len(whole)-1]+string(whole[len(whole)-1]^1))
+	replace(t, "changed", whole[:len(whole)-1]+string([]byte{whole[len(whole)-1] ^ 1}))
 	replace(t, "mail", testMail)
 	withKey := []string{"HOMING_PGP_KEY_FILE=mine"}
 	for _, test := range []struct {

@@ -55,8 +55,12 @@ func message(ctx context.Context, cfg *Config, s *spool.Spool, item *spool.Item,
 		if err != nil || stored || !item.Receipt {
 			return octets, err
 		}
+		opener, err := newDecrypter(ctx, cfg, nil, metrics.New(version()))
+		if err != nil {
+			return nil, err
+		}
 		object := &courier.Object{Octets: octets, Size: int64(len(octets)), Memory: boundless{}}
-		err = newDecrypter(ctx, cfg, nil, metrics.New(version())).Decrypt(ctx, item.Message, object)
+		err = opener.Decrypt(ctx, item.Message, object)
 		return object.Octets, err
 	}
 	if item.Bucket == "" {

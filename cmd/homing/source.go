@@ -29,12 +29,16 @@ func newSource(ctx context.Context, cfg *Config, with neighbours, m *metrics.Met
 			return nil, misconfigured("AWS_REGION", err)
 		}
 	}
+	opener, err := newDecrypter(ctx, cfg, with.kms, m)
+	if err != nil {
+		return nil, err
+	}
 	places := make([]fetcher.Place, len(cfg.Buckets))
 	for i, p := range cfg.Buckets {
 		places[i] = fetcher.Place{Bucket: p.bucket, Prefix: p.prefix}
 	}
 	budget := fetcher.NewBudget(int64(cfg.Memory))
-	return &source{decrypter: newDecrypter(ctx, cfg, with.kms, m), budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
+	return &source{decrypter: opener, budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
 		Client: with.s3, Places: places, MaxMessage: int64(cfg.MaxMessage), Budget: budget,
 	})}, nil
 }
