@@ -24,10 +24,10 @@ opentofu=v1.10.6
 typings=(@cdktf/provider-aws@21.22.1 @cdktf/provider-cloudflare@13.9.1)
 
 # On the machine itself: a C compiler for the race detector, Dovecot 2.3 (on
-# Debian 12), smtp-source (in postfix) to measure against, promtool, what builds
-# the Debian 13 root.
+# Debian 12), smtp-source (in postfix) to measure against, promtool, the AWS CLI,
+# what builds the Debian 13 root.
 host_packages=(
-	ca-certificates debian-archive-keyring debootstrap
+	awscli ca-certificates debian-archive-keyring debootstrap
 	gcc libc6-dev libsasl2-modules
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
 	caddy gnupg nginx-light postfix prometheus swaks
