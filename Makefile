@@ -1,7 +1,11 @@
-.PHONY: build test lint bench torture demo
+.PHONY: build dist test lint bench torture demo
 
 build:
 	go build -trimpath -o homing ./cmd/homing
+
+# All files of a release: make dist VERSION=v1.2.3
+dist:
+	.ci/release $(VERSION)
 
 # Installs what it can (Debian, root) and runs all tests.
 test:
@@ -9,7 +13,7 @@ test:
 
 lint:
 	go vet ./...
-	go tool -modfile=tools/go.mod golangci-lint run ./...
+	.ci/lint
 
 # For example: make bench PKG=./lmtp BENCH=Deliver
 PKG ?= ./...
