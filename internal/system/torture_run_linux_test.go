@@ -2,7 +2,6 @@ package system
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 )
 
 // nothing is left anywhere else.
-func nothing() error { return nil }
+func nothing() int { return 0 }
 
 // overlapping bounds what the rule from contrib/dovecot cannot turn away: at most
 // one copy too many in so many kills and cuts; fewer than one in fifty was
@@ -102,11 +101,6 @@ func (tt *torture) overQueue() {
 	defer a.done.Wait()
 	defer a.stop()
 	tt.strain(a)
-	v := tt.finish(a, func() error {
-		if n := len(server.Messages("mail")); n > 0 {
-			return fmt.Errorf("the queue has %d messages", n)
-		}
-		return nil
-	})
+	v := tt.finish(a, func() int { return len(server.Messages("mail")) })
 	tt.report(a, v)
 }

@@ -1,0 +1,37 @@
+package spool
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Who may put a link into the state directory must not have homing write to
+// another file, or read one as its spool.
+func TestLinksAreNotFollowed(t *testing.T) {
+	for _, name := range []string{FileName, FileName + "-wal", FileName + "-shm", "homing.lock"} {
+		t.Run(name, func(t *testing.T) {
+			dir, target := t.TempDir(), filepath.Join(t.TempDir(), "target")
+			if err := os.WriteFile(target, []byte("untouched"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(t.Context(), Options{Dir: dir, Free: plenty})
+			if err == nil {
+				_, err = s.Accept(t.Context(), arrival("m1", "a@example.com"))
+				if closed := s.Close(); closed != nil {
+					t.Error(closed)
+				}
+			}
+			// SQLite puts a log of its own in the place of one that is none.
+			if err == nil && name != FileName+"-wal" {
+				t.Error("the spool works through a link")
+			}
+			if text, err := os.ReadFile(target); err != nil || string(text) != "untouched" {
+				t.Errorf("the target holds %q, %v", text, err)
+			}
+		})
+	}
+}
