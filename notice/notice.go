@@ -43,6 +43,14 @@ func Kinds() []Kind {
 // when a receipt rule is created.
 const setupID = "AMAZON_SES_SETUP_NOTIFICATION"
 
+// asideFolder is the folder where homing keeps an encrypted object while another
+// takes its place: see Encrypt of package fetcher.
+const asideFolder = "homing-encrypting/"
+
+// IsAside reports whether homing keeps an object under this key for a moment,
+// which is no mail.
+func IsAside(key string) bool { return strings.Contains(key, asideFolder) }
+
 // Notice announces one message: by reference to an object (Bucket and Key), or
 // with its octets (Content). Apart from Verdicts its strings are as AWS sent
 // them, and may hold any character: whoever writes them into a command, a

@@ -19,7 +19,8 @@ var at = time.Date(2024, 2, 29, 23, 59, 58, 123e6, time.UTC)
 func TestParseS3(t *testing.T) {
 	mail := Notice{MessageID: id, Bucket: "mail", Key: "in/" + id, Size: 4096, Received: at}
 	object := snstest.Object{Bucket: "mail", Key: "in/" + id, Size: 4096, Time: at}
-	versioned, other, removed, setup := object, object, object, object
+	versioned, other, removed, setup, aside := object, object, object, object, object
+	aside.Key = "in/homing-encrypting/a b/mail"
 	versioned.Version = "v1"
 	other.Bucket, other.Key, other.Version = "b", "a b/ü+100%/x?y&z", "v2"
 	removed.Event = "ObjectRemoved:Delete"
@@ -51,6 +52,8 @@ func TestParseS3(t *testing.T) {
 		{"tagged", snstest.S3Event(named("ObjectTagging:Put")), KindS3Other, nil},
 		{"created, nearly", snstest.S3Event(named("ObjectCreatedX")), KindS3Other, nil},
 		{"setup", snstest.S3Event(setup), KindSESSetup, nil},
+		{"aside", snstest.S3Event(aside), KindS3Other, nil},
+		{"created and aside", snstest.S3Event(aside, object), KindS3Event, []Notice{mail}},
 		{"test event", snstest.S3TestEvent("mail"), KindS3Test, nil},
 		{"no records", snstest.S3Event(), KindUnknown, nil},
 		{"no event name", `{"Records":[{"eventSource":"aws:s3"}]}`, KindUnknown, nil},
@@ -86,6 +89,7 @@ func TestParseEventBridge(t *testing.T) {
 		{"deleted", named("Object Deleted"), KindS3Other, nil},
 		{"restored", named("Object Restore Completed"), KindS3Other, nil},
 		{"setup", snstest.EventBridge(snstest.Object{Bucket: "mail", Key: "AMAZON_SES_SETUP_NOTIFICATION"}), KindSESSetup, nil},
+		{"aside", snstest.EventBridge(snstest.Object{Bucket: "mail", Key: "homing-encrypting/" + id}), KindS3Other, nil},
 		{"CloudTrail", named("AWS API Call via CloudTrail"), KindUnknown, nil},
 		{"other source", strings.Replace(snstest.EventBridge(object), "aws.s3", "aws.ec2", 1), KindUnknown, nil},
 		{"no key", snstest.EventBridge(snstest.Object{Bucket: "mail"}), KindUnknown, nil},

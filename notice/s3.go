@@ -59,6 +59,9 @@ func stored(records []s3Record) (Kind, []Notice) {
 			none = KindSESSetup
 			continue
 		}
+		if IsAside(n.Key) {
+			continue
+		}
 		notices = append(notices, n)
 	}
 	if len(notices) == 0 {
@@ -93,6 +96,8 @@ func (p *payload) bridged() (Kind, []Notice) {
 		return KindUnknown, nil
 	case lastSegment(n.Key) == setupID:
 		return KindSESSetup, nil
+	case IsAside(n.Key):
+		return KindS3Other, nil
 	}
 	return KindEventBridge, []Notice{n}
 }

@@ -41,10 +41,11 @@ const kindObject = "object"
 const setupName = "AMAZON_SES_SETUP_NOTIFICATION"
 
 // IsMail reports whether the object may be mail: it is neither SES's test of a
-// new receipt rule nor the empty object that consoles make for a folder.
+// new receipt rule, nor the empty object that consoles make for a folder, nor
+// what homing keeps for a moment.
 func (o Object) IsMail() bool {
 	folder := o.Size == 0 && strings.HasSuffix(o.Key, "/")
-	return !folder && o.Key[strings.LastIndexByte(o.Key, '/')+1:] != setupName
+	return !folder && !notice.IsAside(o.Key) && o.Key[strings.LastIndexByte(o.Key, '/')+1:] != setupName
 }
 
 // ID is the identity of the message in the object. Without the version it may
