@@ -14,8 +14,19 @@ const stored = "Return-Path: <bob@example.org>\r\n" +
 // find accepts a message of which only the object is known.
 func (r *rig) find(id, source string, own bool, to ...string) {
 	r.t.Helper()
+	r.accept(id, source, &Object{Octets: []byte(stored), Own: own}, to...)
+}
+
+// findSealed is find for one that homing has encrypted.
+func (r *rig) findSealed(id, source string, e *Envelope, to ...string) {
+	r.t.Helper()
+	r.accept(id, source, &Object{Octets: []byte("encrypted:" + stored), Own: true, Envelope: e}, to...)
+}
+
+func (r *rig) accept(id, source string, object *Object, to ...string) {
+	r.t.Helper()
 	r.bucket.mu.Lock()
-	r.bucket.objects["in/"+id] = &Object{Octets: []byte(stored), Own: own}
+	r.bucket.objects["in/"+id] = object
 	r.bucket.mu.Unlock()
 	_, err := r.spool.Accept(r.t.Context(), spool.Arrival{
 		Message:    spool.Message{ID: id, Source: source, Kind: "object", Bucket: "mail", Key: "in/" + id, Direct: len(to) > 0},

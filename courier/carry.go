@@ -121,27 +121,40 @@ func (c *Courier) unfit(item *spool.Item, object *Object, header *header) *spool
 }
 
 // address completes the route of a message of which no notice named a
-// recipient, from what SES wrote into it.
+// recipient, from the envelope that was encrypted with it, or from what SES wrote
+// into it.
 func (c *Courier) address(r *route, header *header) {
 	r.sender = r.item.Sender
+	var recipients []string
 	if !r.item.Receipt {
-		r.sender = header.sender()
+		r.sender, recipients = found(r.object, header)
 	}
 	if len(r.item.Recipients) > 0 {
 		return
 	}
-	if !r.item.Receipt {
-		if recipient, ok := header.recipient(); ok {
-			r.found = []string{recipient}
-			r.add(recipient)
-			return
-		}
+	for _, recipient := range recipients {
+		r.found = append(r.found, recipient)
+		r.add(recipient)
+	}
+	if len(recipients) > 0 {
+		return
 	}
 	if c.Fallback != "" {
 		r.addMailbox(c.Fallback, "")
 		return
 	}
 	r.unroutable = "nobody says whom it is for: no recipient in a receipt, no Received line of SES; set HOMING_FALLBACK_MAILBOX and retry"
+}
+
+// found is what a message without a receipt says of its envelope.
+func found(object *Object, header *header) (sender string, recipients []string) {
+	if e := object.Envelope; e != nil {
+		return e.Sender, e.Recipients
+	}
+	if recipient, ok := header.recipient(); ok {
+		recipients = []string{recipient}
+	}
+	return header.sender(), recipients
 }
 
 // deliveryID names one delivery: the same on every repetition, on every

@@ -37,6 +37,10 @@ type Source interface {
 	Tag(ctx context.Context, m spool.Message) error
 	// Move returns the object's new key. id marks it as homing's own.
 	Move(ctx context.Context, m spool.Message, prefix, id string) (key string, err error)
+	// Encrypt is Move to an encrypted object that holds the envelope, too, which
+	// may be nil; an empty prefix means in place. The key is empty where the object
+	// was encrypted before and stays.
+	Encrypt(ctx context.Context, m spool.Message, e *Envelope, prefix, id string) (key string, err error)
 }
 
 // Object is a fetched message.
@@ -47,7 +51,15 @@ type Object struct {
 	Version  string            // empty where the bucket has none
 	ETag     string
 	Own      bool // homing wrote it: it carries the metadata homing-id
+	// Envelope was encrypted together with the message; nil: none was.
+	Envelope *Envelope
 	Memory
+}
+
+// Envelope is what SES was told in the SMTP session.
+type Envelope struct {
+	Sender     string // empty: the null sender
+	Recipients []string
 }
 
 // Memory is what an object holds of the memory for messages. One goroutine uses
@@ -80,7 +92,7 @@ type Observer interface {
 	// took; and for a delivered one the time since SES received it (0: not known).
 	Delivery(result string, took, latency time.Duration)
 	DestinationUp(up bool)
-	// AfterDelivery hears of each delete, tag or move: ok or failed.
+	// AfterDelivery hears of each delete, tag, move or encrypt: ok or failed.
 	AfterDelivery(action, result string)
 }
 

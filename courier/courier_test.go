@@ -46,6 +46,7 @@ type bucket struct {
 	deleted []string
 	tagged  []string
 	moved   map[string]string
+	sealed  map[string]*Envelope
 
 	locked              bool  // there is no key
 	swells              int64 // octets that a message takes when it is decrypted
@@ -111,6 +112,9 @@ func (b *bucket) Decrypt(_ context.Context, m spool.Message, object *Object) err
 		return noRoom(b.swells - b.swelling)
 	}
 	object.Octets = plain
+	if stored := b.objects[m.Key]; stored != nil {
+		object.Envelope = stored.Envelope
+	}
 	return nil
 }
 
@@ -130,6 +134,21 @@ func (b *bucket) Tag(_ context.Context, m spool.Message) error {
 
 func (b *bucket) Move(_ context.Context, m spool.Message, prefix, id string) (string, error) {
 	return prefix + m.Key, b.after(m.Key, func() { b.moved[m.Key] = prefix + m.Key + " " + id })
+}
+
+// Encrypt puts the encrypted object in the plain one's place, with a prefix or
+// without; one that is encrypted already stays.
+func (b *bucket) Encrypt(_ context.Context, m spool.Message, e *Envelope, prefix, id string) (key string, err error) {
+	err = b.after(m.Key, func() {
+		object := b.objects[m.Key]
+		if b.sealed[m.Key] = e; bytes.HasPrefix(object.Octets, []byte("encrypted:")) {
+			return
+		}
+		key = prefix + m.Key
+		delete(b.objects, m.Key)
+		b.objects[key] = &Object{Octets: append([]byte("encrypted:"), object.Octets...), Own: id == deliveryID(m.ID, ""), Envelope: e}
+	})
+	return key, err
 }
 
 func (b *bucket) after(key string, work func()) error {
@@ -259,7 +278,7 @@ func inBubble(t *testing.T, test func(r *rig)) {
 		}
 		r := &rig{
 			t: t, spool: s,
-			bucket:  &bucket{objects: map[string]*Object{}, moved: map[string]string{}},
+			bucket:  &bucket{objects: map[string]*Object{}, moved: map[string]string{}, sealed: map[string]*Envelope{}},
 			dovecot: &dovecot{boxes: map[string][]string{}, tries: map[string]int{}},
 			tally:   &tally{counts: map[string]int{}},
 		}
@@ -642,7 +661,7 @@ func TestGoneObjectSettlesWhatWasDelivered(t *testing.T) {
 }
 
 func TestAfterDelivery(t *testing.T) {
-	for _, action := range []Action{Keep, Delete, Tag, Move} {
+	for _, action := range []Action{Keep, Delete, Tag, Move, Encrypt} {
 		t.Run(string(action), func(t *testing.T) {
 			inBubble(t, func(r *rig) {
 				r.config.After = After{Action: action, Prefix: "old/", Delay: 24 * time.Hour}
@@ -664,17 +683,17 @@ func TestAfterDelivery(t *testing.T) {
 				r.take("m1", mail, "a@example.org")
 				r.take("m2", mail, "a@example.org", "full@example.org")
 				r.pass(23 * time.Hour)
-				if n := len(r.bucket.deleted) + len(r.bucket.tagged) + len(r.bucket.moved); n != 0 {
+				if n := len(r.bucket.deleted) + len(r.bucket.tagged) + len(r.bucket.moved) + len(r.bucket.sealed); n != 0 {
 					t.Errorf("%d objects were touched too early", n)
 				}
 				r.pass(3 * time.Hour)
 				r.wantState("m1", spool.Done)
 				r.wantState("m2", spool.Pending)
-				want := map[Action]int{Delete: len(r.bucket.deleted), Tag: len(r.bucket.tagged), Move: len(r.bucket.moved), Keep: 1}[action]
+				want := map[Action]int{Delete: len(r.bucket.deleted), Tag: len(r.bucket.tagged), Move: len(r.bucket.moved), Encrypt: len(r.bucket.sealed), Keep: 1}[action]
 				if want != 1 {
 					t.Errorf("%d objects settled by %s, want the delivered one", want, action)
 				}
-				if action == Move && r.item("m1").Key != "old/in/m1" {
+				if (action == Move || action == Encrypt) && r.item("m1").Key != "old/in/m1" {
 					t.Errorf("the spool thinks it lies at %s", r.item("m1").Key)
 				}
 				if action != Keep && r.tally.counts[string(action)+" ok"] != 1 {

@@ -12,7 +12,7 @@ import (
 // 2xx.
 type After struct {
 	Action Action
-	Prefix string        // where Move puts it
+	Prefix string        // where Move and Encrypt put it; empty: Encrypt leaves it in its place
 	Delay  time.Duration // after the message was last announced
 }
 
@@ -21,10 +21,11 @@ type Action string
 
 // The actions.
 const (
-	Keep   Action = "keep"
-	Delete Action = "delete"
-	Tag    Action = "tag"
-	Move   Action = "move"
+	Keep    Action = "keep"
+	Delete  Action = "delete"
+	Tag     Action = "tag"
+	Move    Action = "move"
+	Encrypt Action = "encrypt"
 )
 
 // conclude sums up what came of an item's stops.
@@ -123,6 +124,21 @@ func (c *Courier) dispose(ctx context.Context, item *spool.Item) (key string, er
 		return "", c.Source.Tag(ctx, item.Message)
 	case Move:
 		return c.Source.Move(ctx, item.Message, c.After.Prefix, deliveryID(item.ID, ""))
+	case Encrypt:
+		return c.Source.Encrypt(ctx, item.Message, envelope(item), c.After.Prefix, deliveryID(item.ID, ""))
 	}
 	return "", permanent("unknown action " + string(c.After.Action))
+}
+
+// envelope is what an item's receipts said; nil where there was none, and the
+// message itself tells what is known of it.
+func envelope(item *spool.Item) *Envelope {
+	if !item.Receipt || item.Direct {
+		return nil
+	}
+	e := &Envelope{Sender: item.Sender}
+	for _, recipient := range item.Recipients {
+		e.Recipients = append(e.Recipients, recipient.Address)
+	}
+	return e
 }

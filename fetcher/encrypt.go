@@ -17,8 +17,8 @@ const (
 	// news.
 	arrival = "homing-arrival"
 	// aside is the folder, within a place, where the encrypted object waits until
-	// it is known to be in the plain one's place. The name in it is the object's
-	// own, so that what S3 says of it is a repetition of what is known.
+	// it is known to be in the plain one's place. Package notice knows the name,
+	// too: what S3 says of it is no news.
 	aside = "homing-encrypting/"
 	// roomBeside is more than an OpenPGP message has beside the plaintext, in
 	// bytes, apart from a part in a thousand of it.
@@ -171,8 +171,10 @@ func (x *exchange) replace(ctx context.Context, sealed []byte) error {
 		over = x.plain
 	}
 	destroys := x.inPlace() && unversioned(x.plain.VersionId)
+	var copied *string
 	if destroys {
-		if _, err := x.store(ctx, x.aside, nil, sealed); err != nil {
+		var err error
+		if copied, err = x.store(ctx, x.aside, nil, sealed); err != nil {
 			return err
 		}
 	}
@@ -186,7 +188,7 @@ func (x *exchange) replace(ctx context.Context, sealed []byte) error {
 		}
 	}
 	if destroys {
-		return x.removeAside(ctx)
+		return x.removeAside(ctx, copied)
 	}
 	return nil
 }
@@ -235,7 +237,7 @@ func (x *exchange) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	return x.removeAside(ctx)
+	return x.removeAside(ctx, there.VersionId)
 }
 
 // unversioned reports whether a version is overwritten by the next one.

@@ -109,11 +109,8 @@ func (x *exchange) same(ctx context.Context, key string, version *string, want [
 	}
 }
 
-func (x *exchange) removeAside(ctx context.Context) error {
-	there, err := x.head(ctx, Ref{Bucket: x.ref.Bucket, Key: x.aside})
-	if err == nil {
-		err = x.delete(ctx, Ref{Bucket: x.ref.Bucket, Key: x.aside}, there.VersionId)
-	}
+func (x *exchange) removeAside(ctx context.Context, version *string) error {
+	err := x.delete(ctx, Ref{Bucket: x.ref.Bucket, Key: x.aside}, version)
 	if reasonOf(err) == gone {
 		return nil
 	}

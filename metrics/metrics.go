@@ -130,8 +130,8 @@ func (m *Metrics) registerDelivery(r *registrar) {
 		label("state", "idle", "busy", "dialing"))
 	m.destinationUp = r.gauge("homing_destination_up", "1 while the destination can be reached, else 0.")
 	m.settlements = r.counters("homing_after_delivery_total",
-		"Objects deleted, tagged or moved after their delivery (HOMING_AFTER_DELIVERY), by result.",
-		label("action", "delete", "tag", "move"), label("result", "ok", "failed"))
+		"Objects deleted, tagged, moved or encrypted after their delivery (HOMING_AFTER_DELIVERY), by result.",
+		label("action", "delete", "tag", "move", "encrypt"), label("result", "ok", "failed"))
 }
 
 func (m *Metrics) registerQueue(r *registrar) {

@@ -82,6 +82,10 @@ func (bucket) Reserve(context.Context, string, int64) (courier.Memory, error) { 
 func (bucket) Decrypt(context.Context, spool.Message, *courier.Object) error  { return nil }
 func (bucket) Delete(context.Context, spool.Message) error                    { return nil }
 func (bucket) Tag(context.Context, spool.Message) error                       { return nil }
+func (bucket) Encrypt(context.Context, spool.Message, *courier.Envelope, string, string) (string, error) {
+	return "", nil
+}
+
 func (bucket) Move(context.Context, spool.Message, string, string) (string, error) {
 	return "", nil
 }

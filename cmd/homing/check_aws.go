@@ -137,9 +137,10 @@ func getFinding(answer fetcher.Answer, err error, key string, listed bool) findi
 
 // afterPermissions are what HOMING_AFTER_DELIVERY needs beside reading.
 var afterPermissions = map[string]string{
-	"delete": "s3:DeleteObject",
-	"tag":    "s3:PutObjectTagging and s3:GetObjectTagging",
-	"move":   "s3:PutObject and s3:DeleteObject",
+	"delete":  "s3:DeleteObject",
+	"tag":     "s3:PutObjectTagging and s3:GetObjectTagging",
+	"move":    "s3:PutObject and s3:DeleteObject",
+	"encrypt": "s3:PutObject and s3:DeleteObject, in a bucket with versions s3:GetObjectVersion and s3:DeleteObjectVersion, too,",
 }
 
 // hosts are where SNS gives out the certificates for the topics, each once. For a

@@ -47,10 +47,11 @@ type Config struct {
 	FormFrom           mailbox       `env:"HOMING_FORM_FROM" doc:"their From and envelope sender; none: HOMING_FORM_MAILBOX"`
 	FormDeliverTo      smtpServer    `env:"HOMING_FORM_DELIVER_TO" doc:"submission server that sends the form's messages to HOMING_FORM_MAILBOX elsewhere: submission://user@host:587 (STARTTLS) or submissions://user@host:465 (TLS); empty: they go to HOMING_DELIVER_TO"`
 	FormPassword       formPassword  `env:"HOMING_FORM_PASSWORD" secret:"true" doc:"password of the user there, or a token"`
-	AfterDelivery      afterDelivery `env:"HOMING_AFTER_DELIVERY" default:"keep" doc:"what becomes of a delivered object: keep, delete, tag (homing=delivered) or move:prefix/"`
+	AfterDelivery      afterDelivery `env:"HOMING_AFTER_DELIVERY" default:"keep" doc:"what becomes of a delivered object: keep, delete, tag (homing=delivered), move:prefix/, or encrypt (with OpenPGP, in place) and encrypt:prefix/"`
 	AfterDeliveryDelay time.Duration `env:"HOMING_AFTER_DELIVERY_DELAY" default:"24h" doc:"how long after the last notice of a message"`
 	PGPKey             string        `env:"HOMING_PGP_KEY" secret:"true" binary:"true" doc:"secret OpenPGP keys, armored or binary, one after another: messages that were stored encrypted to them are decrypted. Usually HOMING_PGP_KEY_FILE, which is read when homing starts"`
 	PGPPassphrase      string        `env:"HOMING_PGP_PASSPHRASE" secret:"true" doc:"passphrase of these keys, where they have one"`
+	PGPEncryptTo       sealKeys      `env:"HOMING_PGP_ENCRYPT_TO" secret:"true" binary:"true" doc:"OpenPGP public keys, armored or binary, that HOMING_AFTER_DELIVERY=encrypt encrypts to; usually as HOMING_PGP_ENCRYPT_TO_FILE"`
 	MaxMessage         byteSize      `env:"HOMING_MAX_MESSAGE" default:"64MiB" doc:"larger messages are held"`
 	Memory             byteSize      `env:"HOMING_MEMORY" default:"256MiB" doc:"message bytes in memory at a time, over all deliveries"`
 	StateDir           filePath      `env:"HOMING_STATE_DIR" default:"/var/lib/homing" doc:"directory of the spool, homing.db"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -24,8 +25,8 @@ type places []place
 
 // afterDelivery is what becomes of an object once it is delivered.
 type afterDelivery struct {
-	action string // keep, delete, tag or move
-	prefix string // where it is moved; ends in "/"
+	action string // keep, delete, tag, move or encrypt
+	prefix string // where it is moved or encrypted; ends in "/". Empty: encrypted in place
 }
 
 // partErrors are the mistakes in a list, each with the part that it is about.
@@ -111,15 +112,20 @@ func parsePlace(text string) (place, error) {
 
 func parseAfterDelivery(text string) (afterDelivery, error) {
 	action, prefix, hasPrefix := strings.Cut(text, ":")
-	switch {
-	case !hasPrefix && (action == "keep" || action == "delete" || action == "tag"):
-		return afterDelivery{action: action}, nil
-	case action == "move" && len(prefix) < 2 || action == "move" && !strings.HasSuffix(prefix, "/"):
-		return afterDelivery{}, errors.New("want a prefix that ends in / after move:, as in move:delivered/")
-	case action == "move" && (prefix[0] == '/' || len(prefix) >= maxKey/2 || hasControl(prefix)):
-		return afterDelivery{}, errors.New("want a prefix of less than 512 octets that does not begin with /, as in move:delivered/")
-	case action == "move":
-		return afterDelivery{action, prefix}, nil
+	switch action {
+	case "keep", "delete", "tag", "encrypt":
+		if !hasPrefix {
+			return afterDelivery{action: action}, nil
+		}
 	}
-	return afterDelivery{}, errors.New("want keep, delete, tag or move:prefix/, as in move:delivered/")
+	if action != "move" && action != "encrypt" {
+		return afterDelivery{}, errors.New("want keep, delete, tag, move:prefix/ (as in move:delivered/), encrypt or encrypt:prefix/")
+	}
+	switch {
+	case len(prefix) < 2 || !strings.HasSuffix(prefix, "/"):
+		return afterDelivery{}, fmt.Errorf("want a prefix that ends in / after %s:, as in %[1]s:delivered/", action)
+	case prefix[0] == '/' || len(prefix) >= maxKey/2 || hasControl(prefix):
+		return afterDelivery{}, fmt.Errorf("want a prefix of less than 512 octets that does not begin with /, as in %s:delivered/", action)
+	}
+	return afterDelivery{action, prefix}, nil
 }

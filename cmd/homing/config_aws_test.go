@@ -41,13 +41,15 @@ func TestParsePlaces(t *testing.T) {
 
 func TestParseAfterDelivery(t *testing.T) {
 	checkParser(t, parseAfterDelivery, append(bad[afterDelivery](
-		"", "Keep", "keep:", "delete:x/", "tag:x/", "remove", "move", "move:", "move:/", "move:/done/", "move:done", "move:do\nne/", "encrypt", "encrypt:x/",
+		"", "Keep", "keep:", "delete:x/", "tag:x/", "remove", "move", "move:", "move:/", "move:/done/", "move:done", "move:do\nne/", "encrypt:", "encrypt:/", "encrypt:/x/", "encrypt:x", "encrypt:x\x00/",
 		"move:"+strings.Repeat("x", 511)+"/"),
 		good("keep", afterDelivery{"keep", ""}),
 		good("delete", afterDelivery{"delete", ""}),
 		good("tag", afterDelivery{"tag", ""}),
 		good("move:done/", afterDelivery{"move", "done/"}),
 		good("move:a:b/c/", afterDelivery{"move", "a:b/c/"}),
+		good("encrypt", afterDelivery{"encrypt", ""}),
+		good("encrypt:old/", afterDelivery{"encrypt", "old/"}),
 	)...)
 }
 

@@ -32,7 +32,7 @@ func (c *Config) missing() []mistake {
 
 // contradictions finds variables that are right one by one and not together.
 func (c *Config) contradictions() []mistake {
-	found := c.formContradictions()
+	found := append(c.formContradictions(), c.sealContradictions()...)
 	if c.TLSCertPath != "" && c.TLSKeyPath == "" {
 		found = append(found, mistake{"HOMING_TLS_KEY_PATH",
 			errors.New("HOMING_TLS_KEY_PATH is required with HOMING_TLS_CERT_PATH: give the path of the certificate's key")})
@@ -70,7 +70,7 @@ func (c *Config) warnings() []string {
 	// SNS's dead-letter queue keeps a notification for at most 14 days
 	// (https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html).
 	const repeats = 14 * 24 * time.Hour
-	found := c.formWarnings()
+	found := append(c.formWarnings(), c.sealWarnings()...)
 	if locked := c.keyring().locked; locked != nil {
 		found = append(found, fmt.Sprintf("HOMING_PGP_PASSPHRASE: %v; what is encrypted to it will be held", locked))
 	}
@@ -86,10 +86,10 @@ func (c *Config) warnings() []string {
 	if c.SweepInterval > 0 && c.SweepGrace >= c.sweepWindow() {
 		found = append(found, fmt.Sprintf("HOMING_SWEEP_GRACE leaves nothing to the sweep, which looks back %s with this HOMING_HISTORY", c.sweepWindow()))
 	}
-	if c.AfterDelivery.action == "move" {
+	if c.AfterDelivery.prefix != "" {
 		for _, p := range c.Buckets {
 			if !slices.ContainsFunc(c.Buckets, func(q place) bool { return q.bucket == p.bucket && strings.HasPrefix(c.AfterDelivery.prefix, q.prefix) }) {
-				found = append(found, fmt.Sprintf("HOMING_AFTER_DELIVERY moves objects of %s to %s, which HOMING_BUCKETS does not cover: recipients that are named later cannot be served from there",
+				found = append(found, fmt.Sprintf("HOMING_AFTER_DELIVERY puts objects of %s under %s, which HOMING_BUCKETS does not cover: recipients that are named later cannot be served from there",
 					p.bucket, quote(c.AfterDelivery.prefix)))
 			}
 		}

@@ -43,7 +43,7 @@ func TestEveryVariableFromFile(t *testing.T) {
 			value = "mail"
 		case "HOMING_PGP_KEY": // an empty file is a mistake, not none
 			value = string(newKey(t, "").Secret)
-		case "HOMING_FORM_KEY":
+		case "HOMING_FORM_KEY", "HOMING_PGP_ENCRYPT_TO":
 			value = string(newKey(t, "").Public)
 		}
 		environ := []string{v.Name + "_FILE=" + writeFile(t, value+"\n")}
@@ -51,6 +51,9 @@ func TestEveryVariableFromFile(t *testing.T) {
 			if !strings.HasPrefix(entry, v.Name+"=") {
 				environ = append(environ, entry)
 			}
+		}
+		if v.Name == "HOMING_PGP_ENCRYPT_TO" {
+			environ = append(environ, "HOMING_AFTER_DELIVERY=encrypt")
 		}
 		if _, err := loadConfig(environ); err != nil {
 			t.Errorf("%s_FILE: %v", v.Name, err)

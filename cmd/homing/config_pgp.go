@@ -55,3 +55,45 @@ func (c *Config) readKeys(s setting) keyring {
 	}
 	return keyring{wrong: []mistake{{variable, fmt.Errorf("%s: %w", name, err)}}}
 }
+
+// sealKeys are what objects are encrypted to after their delivery.
+type sealKeys struct {
+	recipients *pgp.Recipients // nil: none
+	unfit      error           // why nobody can encrypt to one of them any more; nil: to all
+}
+
+// parseSealKeys lets an expired key pass: it must not keep mail from being
+// delivered.
+func parseSealKeys(text string) (k sealKeys, err error) {
+	const want = "want the public keys to encrypt to, as `gpg --export --armor ADDRESS` prints them: %w"
+	if _, err := pgp.ReadIDs([]byte(text)); err != nil {
+		return sealKeys{}, fmt.Errorf(want, err)
+	}
+	k.recipients, k.unfit = pgp.ReadRecipients([]byte(text))
+	return k, nil
+}
+
+func (k sealKeys) given() bool { return k.recipients != nil || k.unfit != nil }
+
+// sealContradictions finds what does not fit together about encrypting.
+func (c *Config) sealContradictions() []mistake {
+	const variable = "HOMING_PGP_ENCRYPT_TO"
+	encrypts := c.AfterDelivery.action == "encrypt"
+	switch {
+	case c.AfterDelivery.action == "":
+		return nil // it could not be read
+	case encrypts && !c.PGPEncryptTo.given():
+		return []mistake{{variable, errors.New(variable + " is required with HOMING_AFTER_DELIVERY=encrypt: give your public key, usually as " + variable + fileSuffix)}}
+	case !encrypts && c.PGPEncryptTo.given():
+		return []mistake{{variable, errors.New(variable + " is set, but HOMING_AFTER_DELIVERY is not encrypt; unset one, or set the other")}}
+	}
+	return nil
+}
+
+// sealWarnings tells what is allowed and hardly meant about encrypting.
+func (c *Config) sealWarnings() []string {
+	if c.PGPEncryptTo.unfit == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("HOMING_PGP_ENCRYPT_TO: %v; mail is delivered, and stays in the bucket as it is until then", c.PGPEncryptTo.unfit)}
+}

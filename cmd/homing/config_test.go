@@ -25,7 +25,7 @@ func enough(more ...string) []string {
 	return append([]string{"PATH=/bin", "HOMING_BUCKETS=mail", "HOMING_SNS_TOPICS=" + topicA}, more...)
 }
 
-var compareConfig = cmp.Options{cmp.AllowUnexported(destination{}, place{}, afterDelivery{}, formKeys{}, smtpServer{}), cmpopts.IgnoreUnexported(Config{})}
+var compareConfig = cmp.Options{cmp.AllowUnexported(destination{}, place{}, afterDelivery{}, formKeys{}, sealKeys{}, smtpServer{}), cmpopts.IgnoreUnexported(Config{})}
 
 // writeFile puts a value into a file and returns its path.
 func writeFile(t *testing.T, text string) string {
@@ -240,7 +240,7 @@ func TestWarnings(t *testing.T) {
 		want    []string
 	}{
 		{[]string{"HOMING_HISTORY=13d"}, []string{"HOMING_HISTORY is shorter than 14 days"}},
-		{[]string{"HOMING_BUCKETS=mail/in/", "HOMING_AFTER_DELIVERY=move:old/"}, []string{"HOMING_AFTER_DELIVERY moves objects of mail to"}},
+		{[]string{"HOMING_BUCKETS=mail/in/", "HOMING_AFTER_DELIVERY=move:old/"}, []string{"HOMING_AFTER_DELIVERY puts objects of mail under"}},
 		{[]string{"HOMING_BUCKETS=mail/in/,mail/old", "HOMING_AFTER_DELIVERY=move:old/"}, nil},
 		{[]string{"HOMING_SWEEP_INTERVAL=59s"}, []string{"HOMING_SWEEP_INTERVAL is shorter than a minute"}},
 		{[]string{"HOMING_SWEEP_GRACE=14d"}, []string{"HOMING_SWEEP_GRACE leaves nothing to the sweep, which looks back 336h0m0s"}},
@@ -311,7 +311,7 @@ func TestEveryVariableRefusesNonsense(t *testing.T) {
 func TestVariables(t *testing.T) {
 	config := reflect.TypeFor[Config]()
 	known := variables()
-	secrets := []string{"HOMING_FORM_SECRET", "HOMING_FORM_KEY", "HOMING_FORM_PASSWORD", "HOMING_PGP_KEY", "HOMING_PGP_PASSPHRASE"}
+	secrets := []string{"HOMING_FORM_SECRET", "HOMING_FORM_KEY", "HOMING_FORM_PASSWORD", "HOMING_PGP_KEY", "HOMING_PGP_PASSPHRASE", "HOMING_PGP_ENCRYPT_TO"}
 	if len(known) != config.NumField()-3 { // RecipientsFile, rules and ring are none
 		t.Errorf("%d variables of %d fields", len(known), config.NumField())
 	}

@@ -47,6 +47,7 @@ func parsers() map[reflect.Type]env.ParserFunc {
 	addParser(all, parseSMTPServer)
 	addParser(all, parseFormPassword)
 	addParser(all, parseAfterDelivery)
+	addParser(all, parseSealKeys)
 	addParser(all, parseLogLevel)
 	addParser(all, parseLogFormat)
 	return all

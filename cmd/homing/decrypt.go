@@ -11,6 +11,7 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/homing-mail/homing/courier"
+	"github.com/homing-mail/homing/fetcher/envelope"
 	"github.com/homing-mail/homing/fetcher/kms"
 	"github.com/homing-mail/homing/fetcher/pgp"
 	"github.com/homing-mail/homing/metrics"
@@ -72,17 +73,18 @@ func (d *decrypter) Decrypt(ctx context.Context, m spool.Message, o *courier.Obj
 	return d.count("pgp", m, func() error { return d.openPGP(o) })
 }
 
-func (d *decrypter) openKMS(ctx context.Context, key string, o *courier.Object) error {
+func (d *decrypter) openKMS(ctx context.Context, key string, o *courier.Object) (err error) {
+	o.Octets, err = d.askKMS(ctx, key, o.Metadata, o.Octets)
+	return err
+}
+
+// askKMS decrypts what SES encrypted, in place.
+func (d *decrypter) askKMS(ctx context.Context, key string, metadata map[string]string, octets []byte) ([]byte, error) {
 	opener, err := d.kms()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	octets, err := opener.Decrypt(ctx, key, o.Metadata, o.Octets)
-	if err != nil {
-		return err
-	}
-	o.Octets = octets
-	return nil
+	return opener.Decrypt(ctx, key, metadata, octets)
 }
 
 // openPGP decrypts in place, unless the message was compressed.
@@ -101,12 +103,29 @@ func (d *decrypter) openPGP(o *courier.Object) error {
 	if err != nil {
 		return &pgpError{error: err, mend: mendPGP(decryptResult(err))}
 	}
-	o.Octets = octets
+	if o.Octets, err = unwrap(o, octets); err != nil {
+		return err
+	}
 	if beside > 0 {
 		o.Resize(beside) // less, which is always possible
 	}
 	return nil
 }
+
+// unwrap takes the envelope off, where homing or the Lambda put one in.
+func unwrap(o *courier.Object, octets []byte) ([]byte, error) {
+	e, message, err := envelope.Cut(octets)
+	if err != nil {
+		return nil, &pgpError{error: malformed{err}}
+	}
+	o.Envelope = (*courier.Envelope)(e)
+	return message, nil
+}
+
+// malformed is what the metrics call a broken envelope.
+type malformed struct{ error }
+
+func (malformed) Reason() string { return "malformed" }
 
 // count counts an attempt to decrypt, unless it is to be made again at once.
 func (d *decrypter) count(scheme string, m spool.Message, attempt func() error) error {

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/homing-mail/homing/courier"
 	"github.com/homing-mail/homing/fetcher"
+	"github.com/homing-mail/homing/fetcher/envelope"
 	"github.com/homing-mail/homing/metrics"
 	"github.com/homing-mail/homing/spool"
 )
@@ -18,6 +20,7 @@ const ownMark = "homing-id"
 type source struct {
 	*fetcher.Fetcher
 	*decrypter
+	sealTo  sealKeys
 	budget  *fetcher.Budget
 	metrics *metrics.Metrics
 }
@@ -38,7 +41,7 @@ func newSource(ctx context.Context, cfg *Config, with neighbours, m *metrics.Met
 		places[i] = fetcher.Place{Bucket: p.bucket, Prefix: p.prefix}
 	}
 	budget := fetcher.NewBudget(int64(cfg.Memory))
-	return &source{decrypter: opener, budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
+	return &source{sealTo: cfg.PGPEncryptTo, decrypter: opener, budget: budget, metrics: m, Fetcher: fetcher.New(fetcher.Config{
 		Client: with.s3, Places: places, MaxMessage: int64(cfg.MaxMessage), Budget: budget,
 	})}, nil
 }
@@ -82,6 +85,22 @@ func (s *source) Tag(ctx context.Context, m spool.Message) error {
 // Move implements courier.Source.
 func (s *source) Move(ctx context.Context, m spool.Message, prefix, id string) (string, error) {
 	return s.Fetcher.Move(ctx, reference(m), prefix, id)
+}
+
+// settleLane is the lane of objects that are encrypted after their delivery; it
+// cannot be a mailbox.
+const settleLane = "after delivery"
+
+// Encrypt implements courier.Source.
+func (s *source) Encrypt(ctx context.Context, m spool.Message, e *courier.Envelope, prefix, id string) (string, error) {
+	if s.sealTo.unfit != nil {
+		return "", fmt.Errorf("HOMING_PGP_ENCRYPT_TO: %w", s.sealTo.unfit)
+	}
+	ref := reference(m)
+	ref.Lane = settleLane
+	return s.Fetcher.Encrypt(ctx, ref, fetcher.Encryption{
+		To: s.sealTo.recipients, Envelope: (*envelope.Envelope)(e), Prefix: prefix, ID: id, Delivered: true, KMS: s.askKMS,
+	})
 }
 
 func reference(m spool.Message) fetcher.Ref {

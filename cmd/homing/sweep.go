@@ -17,9 +17,18 @@ import (
 func (a *app) sweep(ctx context.Context) error {
 	return poller.NewSweeper(poller.SweepConfig{
 		Store: &bucketStore{Fetcher: a.source.Fetcher, metrics: a.metrics, log: a.log}, Ledger: a.spool, Observer: a.metrics, Log: a.log,
-		Places: a.cfg.listed(), Moved: a.cfg.AfterDelivery.prefix, Interval: a.cfg.SweepInterval, Grace: a.cfg.SweepGrace,
+		Places: a.cfg.listed(), Moved: a.cfg.moved(), Interval: a.cfg.SweepInterval, Grace: a.cfg.SweepGrace,
 		Window: a.cfg.sweepWindow(), Since: a.spool.Made(), Ready: a.pull.quiet,
 	}).Run(ctx)
+}
+
+// moved is where nothing but what was delivered lies. Where homing encrypts to,
+// the Lambda may encrypt to, too, what nobody has delivered yet.
+func (c *Config) moved() string {
+	if c.AfterDelivery.action == "move" {
+		return c.AfterDelivery.prefix
+	}
+	return ""
 }
 
 // sweepWindow is how far back a sweep looks: as long as SNS and its dead-letter
