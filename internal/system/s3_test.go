@@ -27,6 +27,7 @@ type cloud struct {
 	sink   *sink
 	client *s3.Client
 	fault  atomic.Pointer[s3test.Fault] // of each request for an object; nil: none
+	hook   atomic.Pointer[s3test.Hook]  // decides about each of them instead
 	asked  atomic.Int64                 // how many there were
 }
 
@@ -48,6 +49,9 @@ func newCloud(t *testing.T, pairs ...string) *cloud {
 			return nil // the bucket, not an object
 		}
 		c.asked.Add(1)
+		if hook := c.hook.Load(); hook != nil && *hook != nil {
+			return (*hook)(r)
+		}
 		return c.fault.Load()
 	}))
 	t.Cleanup(proxy.Close)
