@@ -31,9 +31,9 @@ const (
 	maxWaiting = 1000
 )
 
-// Source is where the messages are said to come from, in metrics and the queue,
+// source is where the messages are said to come from, in metrics and the queue,
 // and their kind.
-const Source = spool.SourceForm
+const source = spool.SourceForm
 
 // Spool keeps messages; the methods are *spool.Spool's.
 type Spool interface {
@@ -150,7 +150,7 @@ func (h *receiver) handle(w http.ResponseWriter, r *http.Request) (id string, er
 
 // take commits a genuine message, once.
 func (h *receiver) take(ctx context.Context, s *stamp, sum string, body []byte) (id string, err error) {
-	id = Source + "-" + s.nonce
+	id = source + "-" + s.nonce
 	if known, err := h.known(ctx, id, sum); known || err != nil {
 		return id, err
 	}
@@ -165,12 +165,12 @@ func (h *receiver) take(ctx context.Context, s *stamp, sum string, body []byte) 
 	taken, err := h.Spool.Accept(ctx, spool.Arrival{
 		// A mailbox is named: no rule maps it. The ETag tells another body under the
 		// same nonce, for as long as the ledger remembers.
-		Message: spool.Message{ID: id, Source: Source, Kind: Source, ETag: sum, Receipt: true, Direct: true, Sender: h.From,
+		Message: spool.Message{ID: id, Source: source, Kind: source, ETag: sum, Receipt: true, Direct: true, Sender: h.From,
 			Size: int64(len(content))},
 		Recipients: []string{h.Mailbox}, Content: content, MaxOfKind: maxWaiting,
 	})
 	if err != nil {
-		h.Observer.Notification(Source, Source, "failed")
+		h.Observer.Notification(source, source, "failed")
 		return "", err
 	}
 	if taken[0] != spool.Accepted { // the same request came twice at a time
@@ -178,7 +178,7 @@ func (h *receiver) take(ctx context.Context, s *stamp, sum string, body []byte) 
 		return id, err
 	}
 	h.Observer.FormRequest("accepted")
-	h.Observer.Notification(Source, Source, "accepted")
+	h.Observer.Notification(source, source, "accepted")
 	h.Log.Info("a message of the contact form was taken", "id", id, "bytes", len(content))
 	return id, nil
 }
@@ -196,6 +196,6 @@ func (h *receiver) known(ctx context.Context, id, sum string) (known bool, err e
 		return false, &refusal{status: http.StatusConflict, code: "replay", message: "this nonce was used for another message; use a new one for each"}
 	}
 	h.Observer.FormRequest("repeated")
-	h.Observer.Notification(Source, Source, "repeated")
+	h.Observer.Notification(source, source, "repeated")
 	return true, nil
 }

@@ -38,7 +38,7 @@ func errTooLarge() error {
 func (h *receiver) explain(err error) *refusal {
 	if r, ok := errors.AsType[*refusal](err); ok && r.status != http.StatusServiceUnavailable {
 		if r.code != "method_not_allowed" { // `homing check` asks so
-			h.Observer.Notification(Source, "none", "refused")
+			h.Observer.Notification(source, "none", "refused")
 			h.quiet.Do(func() { h.Log.Warn("a request of the contact form was refused", "code", r.code, "why", r.message) })
 		}
 		return r

@@ -70,7 +70,7 @@ func play(t *testing.T, dialogues ...string) (*provider, *Config) {
 			t.Errorf("%d dialogues were not played, and there were %d connections too many", len(p.dialogues), len(p.unplayed))
 		}
 	})
-	return p, &Config{Address: listener.Addr().String(), User: "me@home.test", Password: "pass word", TLS: client}
+	return p, &Config{Address: listener.Addr().String(), User: "me@home.test", Password: "pass word", Sender: "form@home.test", TLS: client}
 }
 
 func (p *provider) serve() {
@@ -204,7 +204,7 @@ var message = [][]byte{[]byte("X-Homing-Id: 1\r\n"), []byte("Subject: x\r\n\r\n.
 // deliver hands the message to the client's server.
 func deliver(t *testing.T, c *Config) error {
 	t.Helper()
-	return New(*c).Deliver(t.Context(), "form@home.test", "me@home.test", message)
+	return New(*c).Deliver(t.Context(), "", "me@home.test", message)
 }
 
 func TestDelivers(t *testing.T) {
@@ -394,7 +394,7 @@ func TestLostConnections(t *testing.T) {
 				octets = [][]byte{make([]byte, 1<<20), []byte("\r\n"), make([]byte, 8<<20)}
 				p.dialogues[0] = strings.NewReplacer(" SIZE=48", "", "S: 250-SIZE 10000\n", "").Replace(p.dialogues[0])
 			}
-			err := New(*config).Deliver(t.Context(), "form@home.test", "me@home.test", octets)
+			err := New(*config).Deliver(t.Context(), "", "me@home.test", octets)
 			_, unknown := errors.AsType[*UnknownError](err)
 			_, away := errors.AsType[*AwayError](err)
 			_, refused := errors.AsType[*ReplyError](err)
@@ -417,7 +417,8 @@ func TestAddressesThatCannotBeSaid(t *testing.T) {
 	_, c := play(t)
 	for _, address := range []string{"", "me", "@home.test", "me@", "a b@home.test", "a\r\nRCPT TO:<b@home.test>", "ä@home.test", "<me@home.test>", strings.Repeat("x", 400) + "@home.test"} {
 		for _, envelope := range [][2]string{{address, "me@home.test"}, {"form@home.test", address}} {
-			err := New(*c).Deliver(t.Context(), envelope[0], envelope[1], message)
+			c.Sender = envelope[0]
+			err := New(*c).Deliver(t.Context(), "", envelope[1], message)
 			if e, ok := errors.AsType[*AddressError](err); !ok || !e.Permanent() {
 				t.Errorf("%q: %v", envelope, err)
 			}
@@ -433,7 +434,7 @@ func TestCancelled(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			began := time.Now()
-			if err := New(*c).Deliver(ctx, "form@home.test", "me@home.test", message); err == nil || time.Since(began) > 20*time.Second {
+			if err := New(*c).Deliver(ctx, "", "me@home.test", message); err == nil || time.Since(began) > 20*time.Second {
 				t.Errorf("%v after %s", err, time.Since(began))
 			}
 		})
@@ -454,7 +455,7 @@ func TestTrial(t *testing.T) {
 		if trial.Mechanism() != "PLAIN" {
 			t.Errorf("the password went by %q", trial.Mechanism())
 		}
-		if err := trial.Envelope(t.Context(), "form@home.test", "me@home.test"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if err := trial.Recipient(t.Context(), "me@home.test"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 		trial.Close()

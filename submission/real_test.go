@@ -22,15 +22,17 @@ func TestSES(t *testing.T) {
 		ses := sessmtp.Start(t, sessmtp.Config{User: "AKIA", Password: "secret/+=", Verified: []string{"home.test"}, Implicit: implicit})
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(ses.Authority)
-		client := New(Config{Address: net.JoinHostPort(ses.Host, ses.Port), Implicit: implicit, User: "AKIA", Password: "secret/+=", TLS: &tls.Config{RootCAs: roots}})
-		if err := client.Deliver(t.Context(), "form@home.test", "me@far.test", message); err != nil {
+		config := Config{Address: net.JoinHostPort(ses.Host, ses.Port), Implicit: implicit, User: "AKIA", Password: "secret/+=", Sender: "form@home.test", TLS: &tls.Config{RootCAs: roots}}
+		client, stranger := New(config), config
+		stranger.Sender = "form@other.test"
+		if err := client.Deliver(t.Context(), "", "me@far.test", message); err != nil {
 			t.Fatal(err)
 		}
 		mails := ses.Messages()
 		if len(mails) != 1 || string(mails[0].Octets) != string(message[0])+string(message[1]) || mails[0].Sender != "form@home.test" || mails[0].Recipients[0] != "me@far.test" {
 			t.Errorf("it has %+v", mails)
 		}
-		refused, ok := errors.AsType[*ReplyError](client.Deliver(t.Context(), "form@other.test", "me@far.test", message))
+		refused, ok := errors.AsType[*ReplyError](New(stranger).Deliver(t.Context(), "form@home.test", "me@far.test", message))
 		if !ok || refused.Code != 554 {
 			t.Errorf("an unverified sender: %v", refused)
 		}
@@ -97,11 +99,12 @@ func TestDovecotSubmission(t *testing.T) {
 		t.Run(string(version), func(t *testing.T) {
 			relay := sessmtp.Start(t, sessmtp.Config{User: "AKIA", Password: "secret", Verified: []string{"home.test"}})
 			starttls, implicit, roots := dovecotAsProvider(t, version, relay)
-			right := Config{Address: starttls, User: "form@home.test", Password: dovecot.Password, TLS: &tls.Config{RootCAs: roots}}
-			overTLS, wrong, strange := right, right, right
+			right := Config{Address: starttls, User: "form@home.test", Password: dovecot.Password, Sender: "form@home.test", TLS: &tls.Config{RootCAs: roots}}
+			overTLS, wrong, strange, foreign := right, right, right, right
+			foreign.Sender = "form@other.test"
 			overTLS.Address, overTLS.Implicit = implicit, true
 			for _, config := range []Config{right, overTLS} {
-				if err := New(config).Deliver(t.Context(), "form@home.test", "me@far.test", message); err != nil {
+				if err := New(config).Deliver(t.Context(), "", "me@far.test", message); err != nil {
 					t.Error(err)
 				}
 			}
@@ -119,7 +122,7 @@ func TestDovecotSubmission(t *testing.T) {
 				t.Errorf("a certificate of nobody: %v", away)
 			}
 			// What the relay refuses comes through as its refusal.
-			refused, ok := errors.AsType[*ReplyError](New(right).Deliver(t.Context(), "form@other.test", "me@far.test", message))
+			refused, ok := errors.AsType[*ReplyError](New(foreign).Deliver(t.Context(), "", "me@far.test", message))
 			if !ok || refused.Code != 554 {
 				t.Errorf("a foreign sender: %v", refused)
 			}
@@ -128,7 +131,7 @@ func TestDovecotSubmission(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer trial.Close()
-			if err := trial.Envelope(t.Context(), "form@home.test", "me@far.test"); err != nil || len(relay.Messages()) != 2 {
+			if err := trial.Recipient(t.Context(), "me@far.test"); err != nil || len(relay.Messages()) != 2 {
 				t.Errorf("a trial: %v, %d messages", err, len(relay.Messages()))
 			}
 		})

@@ -20,7 +20,9 @@ type Config struct {
 	Implicit bool   // TLS from the first octet (RFC 8314 3.3); else STARTTLS, without which nothing is sent
 	User     string // empty: the server wants no password
 	Password string
-	Sender   string // of mail with a null sender, which submission servers refuse
+	// Sender is the envelope sender of every message, whatever its own: servers take
+	// only addresses of the user's, and no null sender.
+	Sender string
 
 	TLS      *tls.Config // nil: the system's roots
 	Timeouts Timeouts
@@ -60,26 +62,23 @@ func New(c Config) *Client {
 	return &Client{c, host}
 }
 
-// Deliver hands over one message with this envelope; nil means that the server
-// took responsibility for it. The octets have CRLF line ends; they are not changed.
+// Deliver hands over one message for one mailbox; nil means that the server took
+// responsibility for it. The octets have CRLF line ends; they are not changed.
 //
 // The errors are *AwayError (nothing was sent: no server, no TLS, the password
 // refused), *ReplyError (the server refused), *UnknownError (sent, but the reply
 // was lost), *AddressError, *SizeError, or a connection lost before all was sent.
 // All but the last but one and a 5yz may succeed when tried again.
-func (c *Client) Deliver(ctx context.Context, sender, mailbox string, octets [][]byte) error {
-	sender = cmp.Or(sender, c.config.Sender)
-	for _, address := range []string{sender, mailbox} {
-		if !speakable(address) {
-			return &AddressError{address}
-		}
+func (c *Client) Deliver(ctx context.Context, _, mailbox string, octets [][]byte) error {
+	if err := checkEnvelope(c.config.Sender, mailbox); err != nil {
+		return err
 	}
 	s, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	return s.send(sender, mailbox, octets)
+	return s.send(c.config.Sender, mailbox, octets)
 }
 
 // Probe does all that a delivery does before the envelope. Its error is an
@@ -96,6 +95,15 @@ func (c *Client) Probe(ctx context.Context) error {
 
 // Close does nothing: no connection outlives its delivery.
 func (c *Client) Close() error { return nil }
+
+func checkEnvelope(addresses ...string) error {
+	for _, address := range addresses {
+		if !speakable(address) {
+			return &AddressError{address}
+		}
+	}
+	return nil
+}
 
 // speakable reports whether an address can stand in a command without meaning
 // anything else there: it has a domain and is printable ASCII.

@@ -37,7 +37,7 @@ func (c *checker) form(ctx context.Context, p *page) {
 		return
 	}
 	defer trial.Close()
-	p.try(ctx, "mailbox", string(c.cfg.FormMailbox), func(ctx context.Context) finding { return c.submissionEnvelope(ctx, trial) })
+	p.try(ctx, "mailbox", string(c.cfg.FormMailbox), func(ctx context.Context) finding { return c.submissionMailbox(ctx, trial) })
 }
 
 // submission tries the session, as far as the password.
@@ -72,9 +72,9 @@ func submissionMend(err error) string {
 	return "correct HOMING_FORM_DELIVER_TO (submission:// is STARTTLS, mostly port 587; submissions:// is TLS from the first octet, mostly 465); look whether a firewall drops the connection"
 }
 
-// submissionEnvelope asks whether such a mail would be taken.
-func (c *checker) submissionEnvelope(ctx context.Context, trial *submission.Trial) finding {
-	err := trial.Envelope(ctx, c.cfg.formFrom(), string(c.cfg.FormMailbox))
+// submissionMailbox asks whether the form's mail would be taken.
+func (c *checker) submissionMailbox(ctx context.Context, trial *submission.Trial) finding {
+	err := trial.Recipient(ctx, string(c.cfg.FormMailbox))
 	refused, ok := errors.AsType[*submission.ReplyError](err)
 	switch {
 	case err == nil:

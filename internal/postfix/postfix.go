@@ -94,6 +94,7 @@ func (s *Server) lay(tb testing.TB, options Options) (err error) {
 	if s.Address, err = neighbour.Address(); err != nil {
 		return err
 	}
+	//nolint:usetesting // a test's own directory is closed to others
 	if s.dir, err = os.MkdirTemp("", "postfix-"); err != nil {
 		return err
 	}
