@@ -175,7 +175,6 @@ func TestKeysWhenNeeded(t *testing.T) {
 		{[]string{"queue", "export", "1"}, exitUsage},
 		{[]string{"backfill", "--dry-run"}, exitUsage},
 		{[]string{"config"}, exitUsage},
-		{[]string{"check"}, exitUsage},
 	} {
 		code, stdout, stderr := command(t, bad, "", test.args...)
 		if code != test.code || test.code == exitUsage && !strings.Contains(stdout+stderr, "HOMING_PGP_KEY") {
