@@ -11,12 +11,15 @@
 #
 # NEIGHBOUR_TRIXIE   where the Debian 13 root with Dovecot 2.4, GnuPG 2.4 and moto is kept
 #                    (default /var/cache/homing-test/trixie)
+# NEIGHBOUR_EDGE     where Deno, workerd and what else the contact form is tested
+#                    with are kept (default /var/cache/homing-test/edge)
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 tools="$root/.tools/bin"
 trixie=${NEIGHBOUR_TRIXIE:-/var/cache/homing-test/trixie}
-export NEIGHBOUR_TRIXIE=$trixie
+edge=${NEIGHBOUR_EDGE:-/var/cache/homing-test/edge}
+export NEIGHBOUR_TRIXIE=$trixie NEIGHBOUR_EDGE=$edge
 
 versitygw=v1.8.0
 opentofu=v1.10.6
@@ -25,12 +28,13 @@ typings=(@cdktf/provider-aws@21.22.1 @cdktf/provider-cloudflare@13.9.1)
 
 # On the machine itself: a C compiler for the race detector, Dovecot 2.3 (on
 # Debian 12), smtp-source (in postfix) to measure against, promtool, the AWS CLI,
-# what builds the Debian 13 root.
+# a browser for the contact form, what builds the Debian 13 root.
 host_packages=(
 	awscli ca-certificates debian-archive-keyring debootstrap
 	gcc libc6-dev libsasl2-modules
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
 	caddy gnupg nginx-light postfix prometheus swaks
+	chromium fonts-liberation fonts-noto-color-emoji
 )
 if ! command -v npm >/dev/null; then
 	host_packages+=(nodejs npm) # no others: they might take the place of a newer Node.js
@@ -100,7 +104,7 @@ need_go() {
 
 install_neighbours() {
 	if [[ ! -e /etc/debian_version ]] || ! command -v apt-get >/dev/null; then
-		say "not Debian: left out Dovecot, Postfix's smtp-source and Prometheus; tests that need them skip"
+		say "not Debian: left out Dovecot, Postfix's smtp-source, Prometheus and the contact form's; tests that need them skip"
 	elif ((EUID != 0)); then
 		say "not root: packages and the Debian 13 root are left as they are; tests that miss something skip"
 	else
@@ -110,6 +114,7 @@ install_neighbours() {
 		flock 9
 		install_packages
 		make_trixie
+		install_edge
 		exec 9>&-
 	fi
 	build_versitygw
@@ -191,6 +196,25 @@ make_trixie() {
 	remove_tree "$trixie"
 	mv -T -- "$new" "$trixie"
 	say "Debian 13 root: made"
+}
+
+# install_edge installs the npm packages of the contact form's tests, as their
+# lock file pins them. Their install scripts are not run: they would download
+# what is in the packages already.
+install_edge() {
+	local new="$edge.new"
+	if cmp -s contrib/edge/package-lock.json "$edge/.complete"; then
+		say "contact form: npm packages are there"
+		return
+	fi
+	say "contact form: installing npm packages"
+	rm -rf -- "$new"
+	mkdir -p -- "$new"
+	cp -- contrib/edge/package.json contrib/edge/package-lock.json "$new"
+	logged "installing npm packages" npm ci --prefix "$new" --ignore-scripts --no-audit --no-fund
+	mv -- "$new/package-lock.json" "$new/.complete"
+	rm -rf -- "$edge"
+	mv -T -- "$new" "$edge"
 }
 
 # remove_tree refuses a tree with something mounted in it: debootstrap mounts
