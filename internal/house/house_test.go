@@ -21,6 +21,7 @@ import (
 const module = "github.com/homing-mail/homing"
 
 const (
+	root              = "../.."
 	mostFileLines     = 300
 	mostFunctionLines = 60
 )
@@ -202,7 +203,6 @@ func initFunctions(f file) (mistakes []string) {
 // its own.
 func sources(t *testing.T) (files []file) {
 	t.Helper()
-	const root = "../.."
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
