@@ -84,7 +84,7 @@ type unarmor struct {
 	room    [3]byte // of pending
 }
 
-// Read returns errors.ErrUnsupported never; its errors wrap errArmor.
+// Read reads what the base64 stands for. Its errors wrap errArmor.
 func (u *unarmor) Read(p []byte) (n int, err error) {
 	for n < len(p) {
 		if len(u.pending) > 0 {
