@@ -159,6 +159,13 @@ func (p *provider) take(in *bufio.Reader) error {
 	}
 }
 
+// took returns the messages that came.
+func (p *provider) took() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mails
+}
+
 // The pieces of dialogues. AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ= is NUL user NUL password.
 const (
 	starttls = `
@@ -213,16 +220,16 @@ func TestDelivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "X-Homing-Id: 1\r\nSubject: x\r\n\r\n..\r\n...two\r\n..\r\nend\r\n"
-	if len(p.mails) != 1 || p.mails[0] != want {
-		t.Errorf("the server has %q, want %q", p.mails, want)
+	if got := p.took(); len(got) != 1 || got[0] != want {
+		t.Errorf("the server has %q, want %q", got, want)
 	}
 }
 
 func TestDeliversOverImplicitTLS(t *testing.T) {
 	p, c := play(t, "TLS\nS: 220 mx.example\n"+ehlo+auth+begin+"MAIL\nS: 250 ok\n"+quit)
 	c.Implicit = true
-	if err := deliver(t, c); err != nil || len(p.mails) != 1 {
-		t.Errorf("%v, %d mails", err, len(p.mails))
+	if err := deliver(t, c); err != nil || len(p.took()) != 1 {
+		t.Errorf("%v, %d mails", err, len(p.took()))
 	}
 }
 
@@ -234,8 +241,8 @@ func TestSaysYesInOtherWords(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(p.mails) != 2 {
-		t.Errorf("%d mails", len(p.mails))
+	if n := len(p.took()); n != 2 {
+		t.Errorf("%d mails", n)
 	}
 }
 
@@ -385,14 +392,14 @@ func TestLostConnections(t *testing.T) {
 		"closed by its middle": {open + begin + "PART\n", nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, config := play(t, c.dialogue)
-			if c.change != nil {
-				c.change(config)
-			}
 			octets := message
 			if strings.Contains(name, "middle") {
 				octets = [][]byte{make([]byte, 1<<20), []byte("\r\n"), make([]byte, 8<<20)}
-				p.dialogues[0] = strings.NewReplacer(" SIZE=48", "", "S: 250-SIZE 10000\n", "").Replace(p.dialogues[0])
+				c.dialogue = strings.NewReplacer(" SIZE=48", "", "S: 250-SIZE 10000\n", "").Replace(c.dialogue)
+			}
+			_, config := play(t, c.dialogue)
+			if c.change != nil {
+				c.change(config)
 			}
 			err := New(*config).Deliver(t.Context(), "", "me@home.test", octets)
 			_, unknown := errors.AsType[*UnknownError](err)

@@ -230,6 +230,12 @@ func newForgetful(t *testing.T) *forgetful {
 	return l
 }
 
+func (l *forgetful) pointTo(to string, lose func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.to, l.lose = to, lose
+}
+
 func (l *forgetful) pass(client net.Conn) {
 	defer client.Close()
 	l.mu.Lock()
@@ -264,13 +270,13 @@ func TestFormAnswerIsLost(t *testing.T) {
 	h := settle(t, shipped(t, dovecot.V23, users("alice")), o.variables()...)
 	l := newForgetful(t)
 	e := signed(o.seal(t, written("once", nil)))
-	l.to, l.lose = h.webhook, h.kill
+	l.pointTo(h.webhook, h.kill)
 	if status, answer, err := submit(t, l.listener.Addr().String(), e); err == nil {
 		t.Fatalf("the answer arrived: %d %v", status, answer)
 	}
 	<-h.exited
 	h.restart()
-	l.to = h.webhook
+	l.pointTo(h.webhook, nil)
 	status, answer, err := submit(t, l.listener.Addr().String(), e)
 	if err != nil || status != http.StatusAccepted {
 		t.Fatalf("the second time it is answered %d %v, %v", status, answer, err)
