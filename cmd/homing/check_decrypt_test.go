@@ -128,6 +128,9 @@ func TestCheckPGP(t *testing.T) {
 	wantWell(t, found[0], "opens")
 	wantFailed(t, found[1], "is held", "correct HOMING_PGP_PASSPHRASE")
 	wantWarning(t, lines.one(t, "configuration"), locked.ID, "")
+	if line := lines.one(t, "configuration"); line.Target != "HOMING_PGP_PASSPHRASE" {
+		t.Errorf("%+v", line)
+	}
 	lines, err = tried(t, r.neighbours(), r.checkVariables("HOMING_PGP_KEY="+string(pair.Public))...)
 	if _, usage := errors.AsType[usageError](err); !usage || len(lines.find("pgp key")) != 0 {
 		t.Errorf("%v\n%s", err, lines)

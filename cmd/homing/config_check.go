@@ -72,7 +72,7 @@ func (c *Config) warnings() []string {
 	const repeats = 14 * 24 * time.Hour
 	found := append(c.formWarnings(), c.sealWarnings()...)
 	if locked := c.keyring().locked; locked != nil {
-		found = append(found, fmt.Sprintf("HOMING_PGP_PASSPHRASE: %v; what is encrypted to it will be held", locked))
+		found = append(found, fmt.Sprintf("HOMING_PGP_PASSPHRASE leaves keys locked, and what is encrypted to them will be held (%v)", locked))
 	}
 	if c.History < repeats && !c.formOnly() {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
