@@ -193,8 +193,12 @@ make_trixie() {
 		apt-get install -y --no-install-recommends "${trixie_packages[@]}"
 	rm -rf -- "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/*
 	printf '%s\n' "$stamp" >"$new/.complete"
-	remove_tree "$trixie"
+	if [[ -e $trixie ]]; then
+		remove_tree "$trixie.old"
+		mv -T -- "$trixie" "$trixie.old"
+	fi
 	mv -T -- "$new" "$trixie"
+	rm -rf -- "$trixie.old" || say "$trixie.old: another checkout's tests are still at work there"
 	say "Debian 13 root: made"
 }
 
