@@ -150,7 +150,7 @@ func (x *exchange) lookBehind(ctx context.Context) error {
 }
 
 // lookAt takes what is there for the plain object, to be encrypted in place.
-func (x *exchange) lookAt(ctx context.Context, there *s3.HeadObjectOutput) (err error) {
+func (x *exchange) lookAt(ctx context.Context, there *s3.HeadObjectOutput) error {
 	if x.ref.Version != "" && x.ref.Version != aws.ToString(there.VersionId) {
 		if _, err := x.head(ctx, x.ref); err != nil {
 			return err

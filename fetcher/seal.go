@@ -27,8 +27,8 @@ func (x *exchange) seal(ctx context.Context) ([]byte, error) {
 	if bare(object.ETag) != bare(aws.ToString(x.plain.ETag)) {
 		return nil, errGone // since a moment ago
 	}
-	mail, err := x.mail(ctx, object)
-	if err != nil || mail == nil {
+	mail, already, err := x.mail(ctx, object)
+	if err != nil || already {
 		return nil, err
 	}
 	if x.tags, err = x.tagging(ctx); err != nil {
@@ -41,21 +41,19 @@ func (x *exchange) seal(ctx context.Context) ([]byte, error) {
 	return sealed, x.openable(sealed)
 }
 
-// mail is what the object holds, nil if that is an OpenPGP message. What SES
-// encrypted with KMS is decrypted, and what the metadata say of that is dropped:
-// else it would be taken for what it was.
-func (x *exchange) mail(ctx context.Context, object *Object) ([]byte, error) {
+// mail is what the object holds; already reports that this is an OpenPGP
+// message. What SES encrypted with KMS is decrypted, and what the metadata say of
+// that is dropped: else it would be taken for what it was.
+func (x *exchange) mail(ctx context.Context, object *Object) (octets []byte, already bool, err error) {
 	switch {
-	case !kms.Encrypted(object.Metadata) && pgp.Encrypted(object.Octets):
-		return nil, nil
 	case !kms.Encrypted(object.Metadata):
-		return object.Octets, nil
+		return object.Octets, pgp.Encrypted(object.Octets), nil
 	case x.KMS == nil:
-		return nil, because{refused, errors.New("SES encrypted it with KMS; switch that off in the receipt rule")}
+		return nil, false, because{refused, errors.New("SES encrypted it with KMS; switch that off in the receipt rule")}
 	}
-	octets, err := x.KMS(ctx, x.ref.Key, object.Metadata, object.Octets)
+	octets, err = x.KMS(ctx, x.ref.Key, object.Metadata, object.Octets)
 	maps.DeleteFunc(x.plain.Metadata, func(name, _ string) bool { return strings.HasPrefix(name, "x-amz-") })
-	return octets, err
+	return octets, false, err
 }
 
 // openable reports with an error what is no whole message to all recipients.

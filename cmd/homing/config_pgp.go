@@ -65,9 +65,12 @@ type sealKeys struct {
 // parseSealKeys lets an expired key pass: it must not keep mail from being
 // delivered.
 func parseSealKeys(text string) (k sealKeys, err error) {
-	const want = "want the public keys to encrypt to, as `gpg --export --armor ADDRESS` prints them: %w"
 	if _, err := pgp.ReadIDs([]byte(text)); err != nil {
-		return sealKeys{}, fmt.Errorf(want, err)
+		err = fmt.Errorf("want the public keys to encrypt to, as `gpg --export --armor ADDRESS` prints them: %w", err)
+		if !strings.Contains(text, "\n") {
+			err = fmt.Errorf("%w; the path of a file with the keys is given as HOMING_PGP_ENCRYPT_TO%s", err, fileSuffix)
+		}
+		return sealKeys{}, err
 	}
 	k.recipients, k.unfit = pgp.ReadRecipients([]byte(text))
 	return k, nil

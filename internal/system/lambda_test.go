@@ -37,8 +37,8 @@ func newArrivals(t *testing.T, version dovecot.Version, fault *s3test.Fault, pai
 		t.Fatal(err)
 	}
 	server := dovecot.Start(t, dovecot.Options{Version: version, Users: users("alice", "bob")})
-	a := &arrivals{cloud: newCloud(t, append(pairs, "HOMING_DELIVER_TO", "lmtp:"+server.UnixSocket,
-		"HOMING_BUCKETS", bucket+"/encrypted/ "+bucket+"/in/", "HOMING_PGP_KEY", string(pair.Secret))...)}
+	a := &arrivals{cloud: newCloud(t, append([]string{"HOMING_DELIVER_TO", "lmtp:" + server.UnixSocket,
+		"HOMING_BUCKETS", bucket + "/encrypted/ " + bucket + "/in/", "HOMING_PGP_KEY", string(pair.Secret)}, pairs...)...)}
 	a.dovecot = server
 	sns := httptest.NewServer(s3test.Faulty(site.signer.Publisher(topic(), a.publish), func(*http.Request) *s3test.Fault { return fault }))
 	t.Cleanup(sns.Close)
@@ -97,7 +97,7 @@ func TestEncryptedOnArrival(t *testing.T) {
 func TestSweptOnArrival(t *testing.T) {
 	t.Parallel()
 	a := newArrivals(t, dovecot.V23, &s3test.Fault{Status: http.StatusInternalServerError, Code: "InternalError"},
-		"HOMING_SWEEP_INTERVAL", "1s", "HOMING_SWEEP_GRACE", "0")
+		"HOMING_SWEEP_INTERVAL", "1s", "HOMING_SWEEP_GRACE", "0", "HOMING_BUCKETS", bucket+"/encrypted/")
 	message := received(address("alice"), "mallory@far.test") // which has one recipient only
 	id, err := a.arrive(message, "", address("alice"), address("bob"))
 	if err == nil || errors.Is(err, lambdatest.ErrDied) {
@@ -111,6 +111,9 @@ func TestSweptOnArrival(t *testing.T) {
 			t.Errorf("it came from <%s>, want the null sender", got.sender)
 		}
 	}
+	a.stop(t)
+	a.env["HOMING_BUCKETS"] += " " + bucket + "/in/"
+	a.restart()
 	a.put("in/"+newID(), message)
 	a.folder(address("alice"), "INBOX", 2)
 }
