@@ -28,8 +28,8 @@ func Build(tb testing.TB) string {
 // Open makes a directory that every user may enter; testing's own are for one.
 func Open(tb testing.TB) string {
 	tb.Helper()
-	short := "/tmp" // for it may hold a socket, whose path has at most 107 octets
-	dir, err := os.MkdirTemp(short, "homing-test-")
+	short := "/tmp"                                 // for it may hold a socket, whose path has at most 107 octets
+	dir, err := os.MkdirTemp(short, "homing-test-") //nolint:usetesting // for the reason above
 	if err != nil {
 		tb.Fatal(err)
 	}
