@@ -1,4 +1,4 @@
-.PHONY: build dist test lint bench torture demo
+.PHONY: build dist test lint bench torture soak demo
 
 build:
 	go build -trimpath -o homing ./cmd/homing
@@ -30,6 +30,11 @@ SEED ?= 0
 torture:
 	go test -run '^TestTorture$$' -count=1 -timeout 0 -v ./internal/system \
 		-torture.kills $(KILLS) -torture.rate $(RATE) -torture.seed $(SEED)
+
+# Much mail for a long time, a day of none, and one message or mailbox that would
+# keep the others waiting; the default `go test` does a little of each.
+soak:
+	go test -run '^TestSoak' -count=1 -timeout 0 -v ./internal/system -soak
 
 demo:
 	go run ./cmd/homing demo
