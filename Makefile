@@ -1,7 +1,14 @@
-.PHONY: build dist test lint bench torture soak demo
+.PHONY: build deb image dist test lint bench torture soak demo
 
 build:
 	go build -trimpath -o homing ./cmd/homing
+
+# The Debian package: make deb VERSION=1.2.3
+deb:
+	contrib/debian/build $(VERSION)
+
+image:
+	docker build --tag ghcr.io/homing-mail/homing:latest .
 
 # All files of a release: make dist VERSION=v1.2.3
 dist:

@@ -43,10 +43,12 @@ if [[ -n ${CI:-} ]]; then
 	host_packages+=(shellcheck)
 fi
 
-# In the Debian 13 root. A change here makes the root anew.
+# In the Debian 13 root. A change here makes the root anew. systemd is started in
+# copies of it.
 trixie_packages=(
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
 	gnupg python3-moto python3-flask python3-flask-cors
+	adduser systemd
 )
 
 main() {

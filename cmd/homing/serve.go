@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"runtime/debug"
@@ -22,13 +23,13 @@ func newServeCommand(environ []string, std streams) *cobra.Command {
 				return err
 			}
 			boundMemory(cfg, environ)
-			return serve(cmd.Context(), cfg, newLogger(cfg, std.err))
+			return serve(cmd.Context(), cfg, newLogger(cfg, std.err), func(state string) error { return tellManager(environ, state) })
 		},
 	}
 }
 
-// serve runs homing until ctx ends.
-func serve(ctx context.Context, cfg *Config, log *slog.Logger) error {
+// serve runs homing until ctx ends, and tells a manager when it is ready.
+func serve(ctx context.Context, cfg *Config, log *slog.Logger, tell func(state string) error) error {
 	for _, warning := range cfg.warnings() {
 		log.Warn(warning)
 	}
@@ -38,6 +39,10 @@ func serve(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	}
 	log.Info("homing serves", "version", version(), "webhook", app.webhookAddress(), "metrics", app.metricsAddress(),
 		"deliver_to", cfg.exits())
+	if err := tell("READY=1"); err != nil {
+		return errors.Join(err, app.close())
+	}
+	context.AfterFunc(ctx, func() { _ = tell("STOPPING=1") }) // for its display only
 	err = app.run(ctx)
 	log.Info("homing has stopped; what was not finished waits in the spool")
 	return err

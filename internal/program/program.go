@@ -28,8 +28,7 @@ func Build(tb testing.TB) string {
 // Open makes a directory that every user may enter; testing's own are for one.
 func Open(tb testing.TB) string {
 	tb.Helper()
-	short := "/tmp"                                 // for it may hold a socket, whose path has at most 107 octets
-	dir, err := os.MkdirTemp(short, "homing-test-") //nolint:usetesting // for the reason above
+	dir, err := open()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -38,10 +37,17 @@ func Open(tb testing.TB) string {
 			tb.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		tb.Fatal(err)
-	}
 	return dir
+}
+
+// open makes the directory at a short path, for it may hold a socket, whose own
+// has at most 107 octets.
+func open() (string, error) {
+	dir, err := os.MkdirTemp("/tmp", "homing-test-")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o755)
 }
 
 // As has a command run by another user, whose groups are its first and these. It

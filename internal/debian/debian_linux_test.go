@@ -26,3 +26,18 @@ func TestRoot(t *testing.T) {
 		t.Errorf("another root has %q", got)
 	}
 }
+
+func TestMachine(t *testing.T) {
+	r := New(t)
+	r.Run(t, `printf '[Service]\nExecStart=/bin/sh -c "echo hello from $$$$; exec tail -f /dev/null"\n' > /etc/systemd/system/hello.service`)
+	m := r.Boot(t)
+	if got := m.Run(t, "systemctl start hello; systemctl is-active hello; cat /proc/1/comm"); got != "active\nsystemd" {
+		t.Errorf("printed %q", got)
+	}
+	if got, err := m.Try("systemctl start nothing"); err == nil {
+		t.Errorf("a unit that does not exist starts: %s", got)
+	}
+	if got := m.Run(t, "ls /sys/class/net; test -w /proc/sys/kernel/hostname || echo read-only"); got != "lo\nread-only" {
+		t.Errorf("printed %q", got)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/homing-mail/homing/internal/neighbour"
@@ -46,20 +47,41 @@ func New(tb testing.TB) *Root {
 	if os.Geteuid() != 0 {
 		neighbour.Missing(tb, "the right to mount and chroot", "run the tests as root")
 	}
+	r := &Root{lower: lower}
+	if err := r.lay(tb.TempDir()); err == nil {
+		return r
+	}
+	// An overlay cannot lie upon an overlay, which a container's files are: let it
+	// lie in memory.
 	dir := tb.TempDir()
-	r := &Root{
-		Changes: filepath.Join(dir, "changes"), lower: lower,
-		work: filepath.Join(dir, "work"), merged: filepath.Join(dir, "merged"),
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		neighbour.Missing(tb, "the right to mount", err.Error())
 	}
-	for _, one := range []string{r.Changes, r.work, r.merged} {
-		if err := os.Mkdir(one, 0o755); err != nil {
-			tb.Fatal(err)
+	tb.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			tb.Errorf("unmounting %s: %v", dir, err)
 		}
-	}
-	if out, err := r.Command(tb.Context(), "true").CombinedOutput(); err != nil {
-		neighbour.Missing(tb, "the right to mount an overlay", fmt.Sprintf("%v: %s", err, out))
+	})
+	if err := r.lay(dir); err != nil {
+		neighbour.Missing(tb, "the right to mount an overlay", err.Error())
 	}
 	return r
+}
+
+// lay makes the directories of an overlay, and tries it.
+func (r *Root) lay(dir string) error {
+	r.Changes, r.work, r.merged = filepath.Join(dir, "changes"), filepath.Join(dir, "work"), filepath.Join(dir, "merged")
+	for _, one := range []string{r.Changes, r.work, r.merged} {
+		if err := os.Mkdir(one, 0o755); err != nil {
+			return err
+		}
+	}
+	// Nothing of it stays, so dpkg need not wait for the disk.
+	quick := "echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/quick"
+	if out, err := r.Command(context.Background(), "sh", "-euc", quick).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 // Bind shows a directory or file of the machine at a path in the root, for
@@ -85,29 +107,29 @@ func (r *Root) Bind(tb testing.TB, outside, inside string) {
 	r.binds = append(r.binds, outside, inside)
 }
 
-// enter lays the changes over the root, in a mount namespace that ends with the
-// command: lower, upper, work, merged, then pairs of binds up to "--", then the
-// command.
-const enter = `set -e
+// The scripts' arguments are lower, upper, work, merged, then pairs of binds up to
+// "--", then the command. They run in a mount namespace that ends with it.
+const (
+	overlay = `set -e
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
 root=$4
 shift 4
 mount -t proc proc "$root/proc"
-mount --rbind /dev "$root/dev"
-while [ "$1" != -- ]; do
+`
+	binds = `while [ "$1" != -- ]; do
 	mount --bind "$1" "$root$2"
 	shift 2
 done
 shift
-exec chroot "$root" "$@"`
+`
+	enter = overlay + `mount --rbind /dev "$root/dev"
+` + binds + `exec chroot "$root" "$@"`
+)
 
 // Command makes a command that runs in the root, as root, with a plain
 // environment.
 func (r *Root) Command(ctx context.Context, command ...string) *exec.Cmd {
-	arguments := slices.Concat(
-		[]string{"--mount", "--propagation", "private", "sh", "-c", enter, "sh", r.lower, r.Changes, r.work, r.merged},
-		r.binds, []string{"--"}, command)
-	cmd := exec.CommandContext(ctx, "unshare", arguments...)
+	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--propagation", "private"}, r.script(enter, command...)...)...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
 	return cmd
@@ -121,4 +143,9 @@ func (r *Root) Run(tb testing.TB, script string) string {
 		tb.Fatalf("%s\n%v\n%s", script, err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// script is one of the scripts with its arguments.
+func (r *Root) script(text string, command ...string) []string {
+	return slices.Concat([]string{"sh", "-c", text, "sh", r.lower, r.Changes, r.work, r.merged}, r.binds, []string{"--"}, command)
 }
