@@ -13,12 +13,12 @@ import (
 func nothing() int { return 0 }
 
 // overlapping bounds what the rule from contrib/dovecot cannot turn away: at most
-// one copy too many in so many kills and cuts; fewer than one in fifty was
-// measured with 2.3.19 and 2.4.1. Dovecot goes on with the messages that were in
+// one copy too many, and one more for so many kills and cuts; none came in 1,000
+// kills and 93 cuts with 2.3.19. Dovecot goes on with the messages that were in
 // flight on a connection that has ended. When another connection delivers to the
 // same mailbox meanwhile, its duplicate database forgets an entry, for
 // lmtp_user_concurrency_limit counts a delivery a moment late.
-const overlapping = 10
+const overlapping = 200
 
 // Whatever fails, every acknowledged message is in its mailbox, octet for octet,
 // or held with a reason: never lost, and but for the overlaps once. With replicas
@@ -59,7 +59,7 @@ func TestTorture(t *testing.T) {
 // mostlyOnce checks that hardly a message came twice.
 func (tt *torture) mostlyOnce(v verdict) {
 	tt.t.Helper()
-	if most := (tt.counts["kills"] + tt.counts["LMTP replies lost"]) / overlapping; v.duplicates > most {
+	if most := 1 + (tt.counts["kills"]+tt.counts["LMTP replies lost"])/overlapping; v.duplicates > most {
 		tt.t.Errorf("%d deliveries were stored twice, want at most %d", v.duplicates, most)
 	}
 }
