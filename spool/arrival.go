@@ -31,7 +31,7 @@ const (
 // nil they are on disk. A message that is known already gets the recipients it
 // did not have. The error wraps [ErrFull] when there is no room.
 func (s *Spool) Accept(ctx context.Context, arrivals ...Arrival) ([]Taken, error) {
-	if err := s.room(); err != nil {
+	if err := s.room(ctx); err != nil {
 		return nil, err
 	}
 	taken := make([]Taken, len(arrivals))
@@ -54,21 +54,6 @@ func (s *Spool) Accept(ctx context.Context, arrivals ...Arrival) ([]Taken, error
 	}
 	s.signal()
 	return taken, nil
-}
-
-// room returns an ErrFull when nothing more may be taken.
-func (s *Spool) room() error {
-	if n := s.open.Load(); n >= s.opts.MaxItems {
-		return fmt.Errorf("%w: %d messages wait to be delivered", ErrFull, n)
-	}
-	free, err := s.opts.Free(s.opts.Dir)
-	if err != nil {
-		return err
-	}
-	if free < s.opts.MinFree {
-		return fmt.Errorf("%w: %d MiB are free on the disk of %s, %d MiB are wanted", ErrFull, free>>20, s.opts.Dir, s.opts.MinFree>>20)
-	}
-	return nil
 }
 
 // accept makes a row in the state given, or adds to the one there is, which

@@ -15,7 +15,7 @@ var ErrBusy = errors.New("the message is being worked at this moment")
 // delivered, or the spool itself is responsible for it. The error wraps ErrBusy
 // while another lease of the message lasts.
 func (s *Spool) Lease(ctx context.Context, a Arrival) (*Item, Taken, error) {
-	if err := s.room(); err != nil {
+	if err := s.room(ctx); err != nil {
 		return nil, "", err
 	}
 	var taken Taken

@@ -100,7 +100,7 @@ func openDatabase(ctx context.Context, path string, guest bool) (*sql.DB, error)
 		return nil, err
 	}
 	query := url.Values{
-		"_pragma": {"busy_timeout(10000)", "synchronous(FULL)", "journal_size_limit(67108864)"},
+		"_pragma": {"busy_timeout(10000)", "synchronous(FULL)", fmt.Sprintf("journal_size_limit(%d)", mostLog)},
 		"_txlock": {"immediate"},
 	}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())

@@ -182,7 +182,7 @@ func (s *Spool) Close() error { return s.release() }
 // Ready commits a small write and returns nil when the spool can take mail:
 // the disk has room and the database accepts it.
 func (s *Spool) Ready(ctx context.Context) error {
-	if err := s.room(); err != nil {
+	if err := s.room(ctx); err != nil {
 		return err
 	}
 	return s.keepClock(ctx)
