@@ -32,7 +32,10 @@ const (
 func (c *Courier) conclude(item *spool.Item, r *route) *spool.Outcome {
 	o := &spool.Outcome{Item: item, Settled: r.settled(), Found: r.found, Sender: r.sender}
 	if r.object != nil {
-		o.Version, o.ETag, o.Size = r.object.Version, r.object.ETag, r.object.Size
+		o.Version, o.Size = r.object.Version, r.object.Size
+		if !r.object.Own { // a later notice does not know where that lies
+			o.ETag = r.object.ETag
+		}
 	}
 	if r.unroutable != "" {
 		o.State, o.Reason = spool.Held, r.unroutable

@@ -118,8 +118,12 @@ func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 	var receipt bool
 	var state State
 	var lost bool // it cannot be fetched from where it was said to lie
-	if err := tx.row(`SELECT id, receipt, state, bucket = '' OR (state = 'held' OR missing <> 0) AND (bucket, object, version) <> (?2, ?3, ?4)
-		FROM item WHERE message = ?1`, a.ID, a.Bucket, a.Key, a.Version).Scan(&id, &receipt, &state, &lost); err != nil {
+	// It was done with where it was said to lie, and need not be there any more.
+	// What homing moved has no ETag: where that lies it knows itself.
+	var left bool
+	if err := tx.row(`SELECT id, receipt, state, bucket = '' OR (state = 'held' OR missing <> 0) AND (bucket, object, version) <> (?2, ?3, ?4),
+		state = 'done' AND etag <> '' AND (bucket, object) <> (?2, ?3)
+		FROM item WHERE message = ?1`, a.ID, a.Bucket, a.Key, a.Version).Scan(&id, &receipt, &state, &lost, &left); err != nil {
 		return "", err
 	}
 	now := s.clock.now()
@@ -140,7 +144,7 @@ func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 	if err != nil {
 		return "", err
 	}
-	found := lost && a.Bucket != "" // and now we know better
+	found := (lost || left && added > 0) && a.Bucket != "" // and now we know better
 	if found {
 		if err := tx.exec("UPDATE item SET bucket = ?, object = ?, version = ?, etag = '', size = ? WHERE id = ?",
 			a.Bucket, a.Key, a.Version, a.Size, id); err != nil {

@@ -66,6 +66,13 @@ func TestLaterNoticeSaysWhereTheMessageLies(t *testing.T) {
 	if it := find(t, s, "m3"); it.Bucket != "mail" {
 		t.Errorf("%+v", it.Message)
 	}
+	// One that was done with may be empty by now, and is.
+	record(t, s, &Outcome{Item: dueOne(t, s), State: Done, Settled: []string{"a@x"}, ETag: "e"})
+	good.Recipients = []string{"b@x"}
+	accept(t, s, good)
+	if it := dueOne(t, s); it.Bucket != "other" || it.ETag != "" {
+		t.Errorf("%+v", it.Message)
+	}
 }
 
 func TestMoveIsKeptWhenRecipientsComeMeanwhile(t *testing.T) {
