@@ -321,9 +321,9 @@ run_tests() {
 		return
 	fi
 	say "go test $*"
-	go test -count=1 "$@"
+	go test -count=1 -timeout 30m "$@"
 	say "go test -race $*"
-	go test -count=1 -race "$@"
+	go test -count=1 -race -timeout 30m "$@"
 	if $whole; then
 		# The linters of container files are large, and so a module of their own.
 		say "go -C tools/container test ./..."
