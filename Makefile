@@ -41,7 +41,7 @@ torture:
 # Much mail for a long time, a day of none, and one message or mailbox that would
 # keep the others waiting; the default `go test` does a little of each.
 soak:
-	go test -run '^TestSoak' -count=1 -timeout 0 -v ./internal/system -soak
+	go test -run '^TestSoak' -count=1 -timeout 0 -v ./cmd/homing ./internal/system -soak
 
 demo:
 	go run ./cmd/homing demo
