@@ -78,8 +78,7 @@ func TestMX(t *testing.T) {
 func TestDKIMZone(t *testing.T) {
 	w := newWorkbench(t)
 	for at, want := range map[string]string{"eu-west-1": "token1.dkim.amazonses.com.", "eu-south-1": "token1.dkim.eu-south-1.amazonses.com."} {
-		write(t, filepath.Join(w.dir, "aws", "provider.tf"), fmt.Sprintf("provider \"aws\" {\n  region = %q\n}\n", at))
-		w.state = filepath.Join(t.TempDir(), "state")
+		w.move(t, at)
 		zone := w.apply(t, enough(nil)).outputs["dns_zone_file"].(string)
 		if !strings.Contains(zone, want) || !strings.Contains(zone, "MX 10 inbound-smtp."+at+".amazonaws.com.") {
 			t.Errorf("%s: no %s in\n%s", at, want, zone)

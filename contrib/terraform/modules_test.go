@@ -41,7 +41,7 @@ func TestExamples(t *testing.T) {
 	for _, program := range programs {
 		s := open(t, program)
 		write(t, filepath.Join(s.dir, "examples/encrypted/homing-lambda.zip"), "not looked into")
-		write(t, filepath.Join(s.dir, "examples/encrypted/me.asc"), publicKey)
+		write(t, filepath.Join(s.dir, "examples/encrypted/me.asc"), string(read(t, publicKey(t))))
 		for name, variables := range examples {
 			t.Run(program+" "+name, func(t *testing.T) {
 				dir := filepath.Join("examples", name)
@@ -79,6 +79,9 @@ func accepted(t *testing.T, environment []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), built.homing, "config")
 	cmd.Env = environment
+	if strings.Contains(fmt.Sprint(environment), "HOMING_AFTER_DELIVERY=encrypt") {
+		cmd.Env = append(slices.Clone(environment), "HOMING_PGP_ENCRYPT_TO_FILE="+publicKey(t)) // which is the user's to give
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("homing config with %q: %v\n%s", environment, err, out)
@@ -110,6 +113,8 @@ func TestEnvironment(t *testing.T) {
 		{enough(vars{"sqs": true, "after_delivery": "move:done/", "bucket": "my-mail", "prefix": "mail/in/"}), map[string]string{
 			"HOMING_LISTEN": "", "HOMING_SQS_QUEUES": "https://sqs." + region + ".amazonaws.com/" + account + "/homing",
 			"HOMING_BUCKETS": "my-mail/mail/in/,my-mail/done/", "HOMING_AFTER_DELIVERY": "move:done/"}},
+		{enough(vars{"after_delivery": "encrypt"}), map[string]string{"HOMING_BUCKETS": at + "/inbox/", "HOMING_AFTER_DELIVERY": "encrypt"}},
+		{enough(vars{"after_delivery": "encrypt:sealed/"}), map[string]string{"HOMING_BUCKETS": at + "/inbox/," + at + "/sealed/", "HOMING_AFTER_DELIVERY": "encrypt:sealed/"}},
 	} {
 		m := w.apply(t, test.vars)
 		got := m.outputs["environment"].(map[string]any)
@@ -205,7 +210,7 @@ func TestLambda(t *testing.T) {
 	}
 	environment := function["environment"].([]any)[0].(map[string]any)["variables"].(map[string]any)
 	want := map[string]any{"HOMING_BUCKET": strings.TrimPrefix(bucket, "arn:aws:s3:::") + "/inbox/", "HOMING_ENCRYPTED_PREFIX": "encrypted/",
-		"HOMING_TOPIC": topicARN, "HOMING_PGP_ENCRYPT_TO": publicKey}
+		"HOMING_TOPIC": topicARN, "HOMING_PGP_ENCRYPT_TO": values["encrypt_to"]}
 	if !maps.Equal(environment, want) {
 		t.Errorf("the function's environment is %v, want %v", environment, want)
 	}
@@ -249,8 +254,8 @@ func TestOrder(t *testing.T) {
 		"aws_ses_receipt_rule.mail": {"aws_s3_bucket_policy.mail", "aws_sns_topic_policy.mail", "aws_kms_key.mail", "aws_s3_bucket_ownership_controls.mail",
 			"aws_lambda_permission.ses", "aws_iam_role_policy.lambda"},
 		"aws_s3_bucket_policy.mail":            {"aws_s3_bucket_public_access_block.mail"},
-		"aws_sns_topic_subscription.webhook":   {"aws_sqs_queue_policy.dlq"},
-		"aws_sns_topic_subscription.sqs":       {"aws_sqs_queue_policy.dlq", "aws_sqs_queue_policy.mail"},
+		"aws_sns_topic_subscription.webhook":   {"aws_sqs_queue_policy.from_topic"},
+		"aws_sns_topic_subscription.sqs":       {"aws_sqs_queue_policy.from_topic"},
 		"aws_ses_active_receipt_rule_set.mail": {"aws_ses_receipt_rule.mail", "aws_sns_topic_subscription.webhook", "aws_sns_topic_subscription.sqs"},
 	} {
 		for _, b := range before {

@@ -153,10 +153,17 @@ type workbench struct {
 
 func newWorkbench(t *testing.T) *workbench {
 	t.Helper()
-	s := open(t, "tofu")
-	write(t, filepath.Join(s.dir, "aws", "provider.tf"), fmt.Sprintf("provider \"aws\" {\n  region = %q\n}\n", region))
-	s.run(t, "aws", "init")
-	return &workbench{s, filepath.Join(t.TempDir(), "state")}
+	w := &workbench{open(t, "tofu"), filepath.Join(t.TempDir(), "state")}
+	w.move(t, region)
+	w.run(t, "aws", "init")
+	return w
+}
+
+// move goes on in another region.
+func (w *workbench) move(t *testing.T, region string) {
+	t.Helper()
+	write(t, filepath.Join(w.dir, "aws", "provider.tf"), fmt.Sprintf("provider \"aws\" {\n  region = %q\n}\n", region))
+	w.state = filepath.Join(t.TempDir(), "state")
 }
 
 // vars are the values of variables; enough has what has no default.
@@ -173,13 +180,20 @@ func encrypting(t *testing.T, more vars) vars {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "lambda.zip")
 	write(t, path, "not looked into")
-	all := enough(vars{"lambda_package": path, "encrypt_to": publicKey})
+	all := enough(vars{"lambda_package": path, "encrypt_to": string(read(t, publicKey(t)))})
 	maps.Copy(all, more)
 	return all
 }
 
-// publicKey is none, but looks like one.
-const publicKey = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEZ\n-----END PGP PUBLIC KEY BLOCK-----\n"
+// publicKey has homing make a pair of keys and returns the path of the public one.
+func publicKey(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key.asc")
+	if out, err := exec.CommandContext(t.Context(), built.homing, "pgp", "keygen", "--out", path).CombinedOutput(); err != nil {
+		t.Fatalf("homing pgp keygen: %v\n%s", err, out)
+	}
+	return strings.TrimSuffix(path, ".asc") + ".pub.asc"
+}
 
 func (w *workbench) args(t *testing.T, command string, values vars) []string {
 	t.Helper()

@@ -9,7 +9,7 @@ import (
 // variable. Each line is one run, and all that is named is refused in it: only
 // where one condition looks at two variables does the other have to be right.
 func TestVariables(t *testing.T) {
-	w := newWorkbench(t)
+	w, key := newWorkbench(t), string(read(t, publicKey(t)))
 	for _, test := range []struct {
 		vars
 		refused string
@@ -29,11 +29,11 @@ func TestVariables(t *testing.T) {
 		{vars{"recipients": []string{"alice@notexample.com"}, "after_delivery": "move:in/", "prefix": "in/new/"}, "recipients after_delivery"},
 		{vars{"after_delivery": "move:inbox/"}, "after_delivery"}, // what waits would expire
 		{vars{"after_delivery": "encrypt:encrypted/"}, "after_delivery"},
-		{vars{"lambda_package": "x.zip", "kms": true, "encrypt_to": publicKey}, "lambda_package"},
-		{vars{"lambda_package": "x.zip", "prefix": "encrypted/", "encrypt_to": publicKey}, "lambda_package"},
-		{vars{"lambda_package": "x.zip", "encrypt_to": publicKey + strings.Repeat("x", 3500)}, "encrypt_to"},
+		{vars{"lambda_package": "x.zip", "kms": true, "encrypt_to": key}, "lambda_package"},
+		{vars{"lambda_package": "x.zip", "prefix": "encrypted/", "encrypt_to": key}, "lambda_package"},
+		{vars{"lambda_package": "x.zip", "encrypt_to": key + strings.Repeat("x", 3500)}, "encrypt_to"},
 		{vars{"lambda_package": "x.zip"}, "encrypt_to"},
-		{vars{"encrypt_to": strings.ReplaceAll(publicKey, "PUBLIC", "PRIVATE")}, "encrypt_to"},
+		{vars{"encrypt_to": strings.ReplaceAll(key, "PUBLIC", "PRIVATE")}, "encrypt_to"},
 		{vars{"expire_delivered_days": 30, "after_delivery": "encrypt"}, "expire_delivered_days"},
 		{vars{"expire_delivered_days": 30}, "expire_delivered_days"},
 		{vars{"expire_delivered_days": 30, "after_delivery": "delete"}, "expire_delivered_days"},

@@ -28,22 +28,26 @@ resource "aws_sqs_queue" "dlq" {
   sqs_managed_sse_enabled   = true
 }
 
-resource "aws_sqs_queue_policy" "dlq" {
-  queue_url = aws_sqs_queue.dlq.url
-  policy    = jsonencode(merge(local.from_topic, { Statement = [merge(local.from_topic.Statement[0], { Resource = aws_sqs_queue.dlq.arn })] }))
-}
+# Both queues take what the topic sends, and nothing else.
+resource "aws_sqs_queue_policy" "from_topic" {
+  for_each = merge({ dlq = aws_sqs_queue.dlq }, { for queue in aws_sqs_queue.mail : "mail" => queue })
 
-locals {
-  from_topic = {
+  queue_url = each.value.url
+
+  policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
       Sid       = "TopicSends"
       Effect    = "Allow"
       Principal = { Service = "sns.amazonaws.com" }
       Action    = "sqs:SendMessage"
+      Resource  = each.value.arn
       Condition = { ArnEquals = { "aws:SourceArn" = aws_sns_topic.mail.arn } }
     }]
-  }
+  })
+}
+
+locals {
   redrive = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dlq.arn })
 }
 
@@ -78,7 +82,7 @@ resource "aws_sns_topic_subscription" "webhook" {
   redrive_policy = local.redrive
 
   # SNS puts up with a queue that it may not write to, and then loses messages.
-  depends_on = [aws_sqs_queue_policy.dlq]
+  depends_on = [aws_sqs_queue_policy.from_topic]
 }
 
 resource "aws_sqs_queue" "mail" {
@@ -96,13 +100,6 @@ resource "aws_sqs_queue" "mail" {
   redrive_policy = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dlq.arn, maxReceiveCount = 50 })
 }
 
-resource "aws_sqs_queue_policy" "mail" {
-  count = var.sqs ? 1 : 0
-
-  queue_url = aws_sqs_queue.mail[0].url
-  policy    = jsonencode(merge(local.from_topic, { Statement = [merge(local.from_topic.Statement[0], { Resource = aws_sqs_queue.mail[0].arn })] }))
-}
-
 resource "aws_sns_topic_subscription" "sqs" {
   count = var.sqs ? 1 : 0
 
@@ -112,5 +109,5 @@ resource "aws_sns_topic_subscription" "sqs" {
   raw_message_delivery = false
   redrive_policy       = local.redrive
 
-  depends_on = [aws_sqs_queue_policy.mail, aws_sqs_queue_policy.dlq]
+  depends_on = [aws_sqs_queue_policy.from_topic]
 }

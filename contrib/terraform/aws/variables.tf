@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Beginning of the names of everything that is made."
+  description = "Beginning of the names of everything that is made. Not to be changed later: everything would be made anew, and mail refused meanwhile."
   type        = string
   default     = "homing"
 
