@@ -149,6 +149,9 @@ func statements(t *testing.T) (blocks []string) {
 // What is to be typed in can be typed in: the AWS CLI makes all of it at moto,
 // and what it has made is as the pages say.
 func TestAWSCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the AWS CLI takes two seconds for each of its commands")
+	}
 	bash, cli := neighbour.Program(t, "bash"), "/usr/bin/aws"
 	if out, err := exec.CommandContext(t.Context(), cli, "--version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "aws-cli/2") {
 		neighbour.Missing(t, "the AWS CLI, version 2", "./test.sh installs it")
