@@ -179,6 +179,16 @@ func TestReadmeTablesBite(t *testing.T) {
 	}
 }
 
+// TestReadmeMetrics: the README names every metric, without its prefix.
+func TestReadmeMetrics(t *testing.T) {
+	text := read(t, readmePath)
+	for _, row := range metrics.New("").Table() {
+		if name := strings.TrimPrefix(row.Name, "homing_"); !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("the README does not name %s", row.Name)
+		}
+	}
+}
+
 func TestReadmeIsShort(t *testing.T) {
 	if lines := strings.Count(read(t, readmePath), "\n"); lines >= readmeLines {
 		t.Errorf("the README has %d lines, want fewer than %d", lines, readmeLines)
