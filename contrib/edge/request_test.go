@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/bits"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -39,6 +41,14 @@ func post(tb testing.TB, url string, body []byte, header http.Header) (status in
 	}
 	request.Header = header
 	response, err := http.DefaultClient.Do(request)
+	// Who refuses a request before all of it has come may end the connection, and
+	// the answer is lost with it now and then.
+	for tries := 0; tries < 10 && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)); tries++ {
+		if request.Body, err = request.GetBody(); err != nil {
+			tb.Fatal(err)
+		}
+		response, err = http.DefaultClient.Do(request)
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
