@@ -74,6 +74,15 @@ func TestMX(t *testing.T) {
 	}
 }
 
+// A domain in use is verified before its mail is brought here.
+func TestWithoutMX(t *testing.T) {
+	m := newWorkbench(t).apply(t, enough(vars{"mx": false, "subdomains": true}))
+	zone := m.outputs["dns_zone_file"].(string)
+	if strings.Contains(zone, "inbound-smtp") || !strings.Contains(zone, "feedback-smtp") || !strings.Contains(zone, "_domainkey") {
+		t.Errorf("without mx there is\n%s", zone)
+	}
+}
+
 // Some regions have DKIM keys in a zone of their own.
 func TestDKIMZone(t *testing.T) {
 	w := newWorkbench(t)

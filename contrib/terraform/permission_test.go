@@ -228,8 +228,13 @@ func TestSendPermission(t *testing.T) {
 			t.Errorf("sending as %s: %v, want %v", identity, got, want)
 		}
 	}
-	if p.allows(t, request{action: "s3:GetObject", resource: bucket + inboxAt}) {
-		t.Error("the sender may read mail")
+	for _, r := range []request{
+		{action: "ses:DeleteEmailIdentity", resource: fmt.Sprintf("arn:aws:ses:%s:%s:identity/example.com", region, account)},
+		{action: "s3:GetObject", resource: bucket + inboxAt},
+	} {
+		if p.allows(t, r) {
+			t.Errorf("the sender is allowed %s", r.action)
+		}
 	}
 	smtp := m.outputs["smtp"].(map[string]any)
 	if smtp["host"] != "email-smtp."+region+".amazonaws.com" || smtp["username"] == "" || smtp["password"] == "" {

@@ -152,12 +152,12 @@ func (t typing) body(class, of string) (*block, error) {
 
 func (t typing) addSettable(b *block, text, of string, fields map[string][]string) error {
 	for _, e := range entry.FindAllStringSubmatch(text, -1) {
-		name, value, complex, kind := e[1], e[2], e[3] == "true", e[5]
+		name, value, hasBody, kind := e[1], e[2], e[3] == "true", e[5]
 		wanted, isBlock, err := t.wanted(of, name, value)
 		if err != nil {
 			return err
 		}
-		if !complex {
+		if !hasBody {
 			if e[4] == "set" {
 				kind = strings.Replace(kind, "List", "Set", 1)
 			}

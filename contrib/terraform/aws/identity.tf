@@ -51,7 +51,7 @@ locals {
       },
       {
         for name in local.mx_names : "mx-${name}" => { name = name, type = "MX", content = "inbound-smtp.${local.region}.amazonaws.com", priority = 10 }
-        if domain == local.zone_of[name]
+        if var.mx && domain == local.zone_of[name]
       },
       {
         mail-from-mx  = { name = "${var.mail_from}.${domain}", type = "MX", content = "feedback-smtp.${local.region}.amazonses.com", priority = 10 }

@@ -50,6 +50,12 @@ variable "recipients" {
   }
 }
 
+variable "mx" {
+  description = "Have the MX records that bring mail to SES among the DNS records. false for domains whose mail is elsewhere, until SES has verified them: before that it refuses their mail."
+  type        = bool
+  default     = true
+}
+
 variable "activate_rule_set" {
   description = "Make the rule set the active one. Only one can be active in a region, and this replaces it without asking: true if `aws ses describe-active-receipt-rule-set` shows none, else false together with rule_set."
   type        = bool
