@@ -79,6 +79,9 @@ sales@example.com   info@example.com, far@far.example
 me@example.org me@example.org
 a@example.com b@example.com
 b@example.com a@example.com
+ann@family.example ann@family.example,bea@family.example,cleo@family.example
+bea@family.example ann@family.example,bea@family.example,cleo@family.example
+cleo@family.example ann@family.example,bea@family.example,cleo@family.example
 `
 	if err := os.WriteFile(file, []byte(aliases), 0o644); err != nil {
 		t.Fatal(err)
@@ -86,6 +89,9 @@ b@example.com a@example.com
 	out, err := exec.CommandContext(t.Context(), awk, "-f", "recipients.awk", file).Output()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(out) > 2*len(aliases) {
+		t.Errorf("%d bytes of rules are made of %d: what leads in a circle is followed more than once", len(out), len(aliases))
 	}
 	rules, err := courier.ParseRules(string(out))
 	if err != nil {
@@ -99,6 +105,8 @@ b@example.com a@example.com
 		"anything@example.org":  "me@example.com",
 		"me@example.com":        "me@example.com",
 		"untouched@example.com": "untouched@example.com",
+		"a@example.com":         "a@example.com",
+		"bea@family.example":    "ann@family.example cleo@family.example bea@family.example",
 	} {
 		if got := strings.Join(rules.Map(address), " "); got != want {
 			t.Errorf("%s goes to %q, want %q\n%s", address, got, want, out)

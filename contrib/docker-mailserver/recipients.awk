@@ -18,17 +18,29 @@
 	goes[alias] = (alias in goes) ? goes[alias] " " targets : targets
 }
 
-function follow(address, depth,    parts, count, i, result) {
-	if (!(address in goes) || depth > 20) return address
-	count = split(goes[address], parts, " ")
-	for (i = 1; i <= count; i++)
-		result = result (i > 1 ? " " : "") (parts[i] == address ? address : follow(parts[i], depth + 1))
-	return result
+# follow adds to found where an address leads. Each is followed once, as Postfix
+# does: people who forward to one another would else never be done.
+function follow(address,    parts, count, i) {
+	if (address in seen) return
+	seen[address]
+	count = (address in goes) ? split(goes[address], parts, " ") : 0
+	if (count == 0) found = found " " address
+	for (i = 1; i <= count; i++) {
+		if (parts[i] == address) found = found " " address
+		else follow(parts[i])
+	}
+}
+
+function all(address) {
+	split("", seen)
+	found = ""
+	follow(address)
+	return found == "" ? address : substr(found, 2)
 }
 
 END {
 	# Catch-alls come last, for the first rule that matches wins.
 	for (pass = 1; pass <= 2; pass++)
 		for (i = 1; i <= n; i++)
-			if ((order[i] ~ /^@/) == (pass == 2)) print order[i] "=" follow(order[i], 0)
+			if ((order[i] ~ /^@/) == (pass == 2)) print order[i] "=" all(order[i])
 }
