@@ -18,8 +18,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/homing-mail/homing/internal/slowpost"
 	"github.com/homing-mail/homing/spool"
 )
 
@@ -510,6 +512,27 @@ func TestSpoolThatFails(t *testing.T) {
 	}
 }
 
+// small is a Spool in which little may wait.
+type small struct{ *spool.Spool }
+
+func (s small) Accept(ctx context.Context, arrivals ...spool.Arrival) ([]spool.Taken, error) {
+	for i := range arrivals {
+		arrivals[i].MaxOfKind = min(arrivals[i].MaxOfKind, 2)
+	}
+	return s.Spool.Accept(ctx, arrivals...)
+}
+
+// Whoever passes the worker cannot fill the spool while nobody takes the mail.
+func TestWaitingMessagesAreBounded(t *testing.T) {
+	r := newRig(t)
+	r.config.Spool = small{r.spool}
+	r.fresh()
+	for i := range 2 {
+		r.want(r.genuine(i, armored(message("hello"))), http.StatusAccepted, "")
+	}
+	r.want(r.genuine(2, armored(message("hello"))), http.StatusServiceUnavailable, "unavailable")
+}
+
 // A sender that hangs up does not undo what it has sent whole.
 func TestSenderThatHangsUp(t *testing.T) {
 	r := newRig(t)
@@ -554,6 +577,44 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 	stalled.Wait()
 	r.want(r.genuine(2, armored(message(strings.Repeat("x", maxBody*7/10)))), http.StatusAccepted, "")
+}
+
+// A body that does not say how long it is, and is too long, is not read on.
+func TestTooLargeWithoutLength(t *testing.T) {
+	r := newRig(t)
+	read := 0
+	body := readerFunc(func(p []byte) (int, error) {
+		read += len(p)
+		return len(p), nil
+	})
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/form", body)
+	req.Header = r.genuine(1, nil).sign()
+	w := httptest.NewRecorder()
+	r.handler.ServeHTTP(w, req)
+	if w.Code != http.StatusRequestEntityTooLarge || read > maxBody+maxBody/8 {
+		t.Errorf("answered %d, %d octets were read; want 413 after little more than %d", w.Code, read, maxBody)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// Whoever sends an octet now and then is not waited for.
+func TestSlowBodyIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{time: time.Now()}
+		handler, err := New(Config{
+			Observer: &tally{results: map[string]int{}}, Log: slog.New(slog.DiscardHandler), Now: r.now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, after := slowpost.Post(t, handler, "/form", r.genuine(1, nil).sign())
+		if status != http.StatusServiceUnavailable || after != bodyTime {
+			t.Errorf("answered %d after %v, want 503 after %v", status, after, bodyTime)
+		}
+	})
 }
 
 func TestKeysThatAreNone(t *testing.T) {

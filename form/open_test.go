@@ -125,6 +125,15 @@ func partial(parts ...string) []byte {
 	return b
 }
 
+// likeSessionKey is a packet with another tag, text in it, and the beginning of a
+// session key for the expected key.
+func likeSessionKey(tag byte) []byte {
+	packet := sessionKey(key, false)
+	copy(packet[2+9:], "hello, anybody can read this")
+	packet[0] = 0xc0 | tag
+	return packet
+}
+
 func TestParse(t *testing.T) {
 	join := func(packets ...[]byte) []byte { return slices.Concat(packets...) }
 	mine, legacy := sessionKey(key, false), sessionKey(key, true)
@@ -161,6 +170,11 @@ func TestParse(t *testing.T) {
 		"marker":                      {join([]byte{0xca, 3, 'P', 'G', 'P'}, mine, sealed), nil},
 		"padding":                     {join(mine, []byte{0xd5, 5, 'h', 'e', 'l', 'l', 'o'}, sealed), nil},
 		"private":                     {join(mine, []byte{0xfc, 5, 'h', 'e', 'l', 'l', 'o'}, sealed), nil},
+		"a signature like a key":      {join(likeSessionKey(2), sealed), nil},
+		"a marker like a key":         {join(mine, likeSessionKey(10), sealed), nil},
+		"literal text like a key":     {join(likeSessionKey(11), sealed), nil},
+		"a user ID like a key":        {join(mine, likeSessionKey(13), sealed), nil},
+		"private, like a key":         {join(mine, likeSessionKey(60), sealed), nil},
 		"for a password":              {join([]byte{0xc3, 4, 4, 9, 0, 8}, sealed), nil},
 		"for a password, too":         {join(mine, []byte{0xc3, 4, 4, 9, 0, 8}, sealed), nil},
 		"without integrity":           {join(mine, []byte{0xc9, 50}, make([]byte, 50)), nil},

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
+	"github.com/homing-mail/homing/internal/slowpost"
 	"github.com/homing-mail/homing/internal/snstest"
 	"github.com/homing-mail/homing/notice"
 )
@@ -277,6 +279,17 @@ func TestBodiesWithoutEndAreBounded(t *testing.T) {
 	if w.Code != 200 {
 		t.Errorf("afterwards: %d %s", w.Code, w.Body)
 	}
+}
+
+// Whoever sends an octet now and then is not waited for.
+func TestSlowBodyIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handler := New(Config{Path: "/sns", Log: slog.New(slog.DiscardHandler), Observer: &tally{codes: map[int]int{}, kinds: map[string]int{}}})
+		status, after := slowpost.Post(t, handler, "/sns", http.Header{})
+		if status != 503 || after != bodyTime {
+			t.Errorf("answered %d after %v, want 503 after %v", status, after, bodyTime)
+		}
+	})
 }
 
 // A sender that hangs up does not undo what it has sent whole.

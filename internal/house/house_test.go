@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"report":           {"spool"},
 	"spool":            nil,
 	"submission":       nil,
-	"webhook":          {"intake", "notice"},
+	"webhook":          {"notice"},
 }
 
 // calls are what only some may call; tests are free but for time.Sleep.
@@ -93,6 +93,25 @@ func isCommand(f file) bool { return f.within("cmd") || f.within("contrib/lambda
 
 func TestArrows(t *testing.T) {
 	report(t, wrongArrows)
+}
+
+// Every arrow is there because a package needs it.
+func TestArrowsAreUsed(t *testing.T) {
+	used := map[string]bool{}
+	for _, f := range sources(t) {
+		for _, spec := range f.syntax.Imports {
+			if !f.isTest() {
+				used[f.dir()+" -> "+strings.Trim(spec.Path.Value, `"`)] = true
+			}
+		}
+	}
+	for from, all := range arrows {
+		for _, to := range all {
+			if !used[from+" -> "+module+"/"+to] {
+				t.Errorf("%s does not import %s, and need not be allowed to", from, to)
+			}
+		}
+	}
 }
 
 func TestSizes(t *testing.T) {
