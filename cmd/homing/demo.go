@@ -78,7 +78,7 @@ func runDemo(ctx context.Context, cfg *Config, real bool, o demoOptions) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stage.close()) }()
-	d.stage.configure(cfg, dir)
+	cfg = d.stage.configure(cfg, dir)
 	if d.app, err = newApp(ctx, cfg, neighbours{sns: d.stage.sns.Transport(), s3: d.stage.s3.Client()}, o.log); err != nil {
 		return err
 	}

@@ -62,19 +62,23 @@ func newStage(ctx context.Context, dir string, real bool, say func(who, format s
 	return s, err
 }
 
-// configure points homing to this stage.
-func (s *stage) configure(cfg *Config, dir string) {
+// configure makes the configuration of a homing on this stage. Of the user's own
+// it has where mail goes, and nothing else: the demo must take nothing out of
+// their queues.
+func (s *stage) configure(user *Config, dir string) *Config {
+	cfg, _ := parseConfig(nil) // the defaults, which are right
 	cfg.Listen, cfg.MetricsListen = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.TLSCertPath, cfg.TLSKeyPath = "", ""
 	cfg.SNSTopics = topics{demoTopic}
 	cfg.Buckets = places{{bucket: demoBucket}}
 	cfg.StateDir = filePath(filepath.Join(dir, "state"))
-	cfg.AfterDelivery = afterDelivery{action: "keep"}
+	cfg.MaxMessage, cfg.Memory = user.MaxMessage, user.Memory
 	if s.maildir {
 		cfg.DeliverTo = destination{network: "unix", address: s.socket}
-		// The user's own mailboxes are not here.
-		cfg.Recipients, cfg.RecipientsFile, cfg.rules, cfg.FallbackMailbox = "", "", nil, ""
+		return cfg // the user's own mailboxes are not here
 	}
+	cfg.DeliverTo, cfg.LMTPConnections = user.DeliverTo, user.LMTPConnections
+	cfg.rules, cfg.FallbackMailbox = user.rules, user.FallbackMailbox
+	return cfg
 }
 
 // watch says what is asked of S3.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/homing-mail/homing/internal/snstest"
 	"github.com/homing-mail/homing/spool"
@@ -72,6 +73,24 @@ func TestDemo(t *testing.T) {
 		if len(mails) != 6 {
 			t.Errorf("%d mails are there, want 6", len(mails))
 		}
+	}
+}
+
+// TestDemoLeavesQueuesAlone: where the environment is that of the homing that
+// works, its mail stays its own. Taken from an unsigned queue, it would be held in
+// the demo's spool, which nobody looks at again.
+func TestDemoLeavesQueuesAlone(t *testing.T) {
+	server := sqsServer(t)
+	demoDir(t)
+	record := snstest.S3Event(snstest.Object{Bucket: testBucket, Key: "in/one"})
+	server.Send("mail", record, nil, time.Time{})
+	server.Send("dead", record, nil, time.Time{})
+	code, stdout, stderr := command(t, []string{"HOMING_SQS_QUEUES=" + server.URL("mail"), "HOMING_SQS_RAW=true", "HOMING_DLQ=" + server.URL("dead")}, "", "demo")
+	if code != exitDone {
+		t.Errorf("exit code %d, %s\n%s", code, stderr, stdout)
+	}
+	if calls := server.Calls(); len(calls) > 0 {
+		t.Errorf("it asked SQS for %v", calls)
 	}
 }
 
