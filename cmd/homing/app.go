@@ -93,7 +93,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	a.courier = courier.New(courier.Config{
 		Pause: afterKill(a.spool),
 		Spool: a.spool, Source: a.source, Destination: a.out, Form: a.formOut, FormUp: a.metrics.FormDestinationUp,
-		Observer: observer{a.metrics}, Log: log,
+		Observer: observer{a.metrics, cfg.onlyFormOut()}, Log: log,
 		Rules: cfg.rules, Fallback: string(cfg.FallbackMailbox), RetryFor: cfg.RetryFor, Grace: grace,
 		After: courier.After{Action: courier.Action(cfg.AfterDelivery.action), Prefix: cfg.AfterDelivery.prefix, Delay: cfg.AfterDeliveryDelay},
 	})
@@ -125,7 +125,7 @@ func (a *app) exits() (err error) {
 		a.formOut = submission.New(submissionConfig(a.cfg))
 	}
 	a.metrics.FormDestinationUp(a.formOut == nil)
-	if a.formOut != nil && a.cfg.formOnly() {
+	if a.cfg.onlyFormOut() {
 		a.out, a.formOut = a.formOut, nil
 		return nil
 	}

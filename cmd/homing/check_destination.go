@@ -45,7 +45,7 @@ func (c *checker) mailboxes() (all []namedMailbox) {
 // destination tries the way out and each mailbox that is known by name.
 func (c *checker) destination(ctx context.Context, p *page) {
 	switch to := c.cfg.DeliverTo; {
-	case c.isWrong("HOMING_DELIVER_TO"), c.cfg.formOnly() && c.cfg.FormDeliverTo.address != "":
+	case c.isWrong("HOMING_DELIVER_TO"), c.cfg.onlyFormOut():
 	case to.maildir != "":
 		c.maildir(ctx, p, to)
 	default:

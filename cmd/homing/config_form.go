@@ -97,10 +97,13 @@ func (c *Config) formOnly() bool {
 	return c.FormPath != "" && len(c.Buckets) == 0 && len(c.SNSTopics) == 0 && len(c.SQSQueues) == 0 && c.DLQ == ""
 }
 
+// onlyFormOut says whether the form's own way out is the only one.
+func (c *Config) onlyFormOut() bool { return c.formOnly() && c.FormDeliverTo.address != "" }
+
 // exits names where mail goes.
 func (c *Config) exits() string {
 	switch to := c.FormDeliverTo; {
-	case to.address != "" && c.formOnly():
+	case c.onlyFormOut():
 		return to.String()
 	case to.address != "" && c.FormPath != "":
 		return c.DeliverTo.String() + ", of the form " + to.String()

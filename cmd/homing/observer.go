@@ -7,7 +7,18 @@ import (
 )
 
 // observer counts what the courier does.
-type observer struct{ *metrics.Metrics }
+type observer struct {
+	*metrics.Metrics
+	form bool // the destination is the contact form's own, and there is no other
+}
+
+// DestinationUp implements courier.Observer.
+func (o observer) DestinationUp(up bool) {
+	o.Metrics.DestinationUp(up)
+	if o.form {
+		o.FormDestinationUp(up)
+	}
+}
 
 // Delivery implements courier.Observer.
 func (o observer) Delivery(result string, took, latency time.Duration) {

@@ -9,6 +9,20 @@ import (
 	"github.com/homing-mail/homing/metrics"
 )
 
+// TestObserverOfAForm: where there is nothing but a form, its server is the
+// destination, and both metrics speak of it.
+func TestObserverOfAForm(t *testing.T) {
+	for _, form := range []bool{false, true} {
+		m := metrics.New("test")
+		observer{m, form}.DestinationUp(true)
+		answer := httptest.NewRecorder()
+		m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+		if text := answer.Body.String(); !strings.Contains(text, "homing_destination_up 1\n") || strings.Contains(text, "homing_form_destination_up 1\n") != form {
+			t.Errorf("with a form alone (%v):\n%s", form, text)
+		}
+	}
+}
+
 // TestObserver: only what was accepted has a latency and moves the time of the
 // last delivery.
 func TestObserver(t *testing.T) {
@@ -24,7 +38,7 @@ func TestObserver(t *testing.T) {
 		{"held", 0, []string{`homing_deliveries_total{result="held"} 1`, `homing_deliveries_total{result="delivered"} 0`}, false},
 	} {
 		m := metrics.New("test")
-		observer{m}.Delivery(test.result, time.Second/2, test.latency)
+		observer{Metrics: m}.Delivery(test.result, time.Second/2, test.latency)
 		connections{m}.Connections("idle", 3)
 		answer := httptest.NewRecorder()
 		m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))

@@ -156,6 +156,14 @@ func TestFormProviderIsAway(t *testing.T) {
 		t.Errorf("the provider has %+v", mails)
 	}
 	h.awaitMetric(t, "homing_form_destination_up", 1)
+
+	// And so it is where there is nothing but the form, without AWS.
+	h.stop(t)
+	delete(h.env, "HOMING_BUCKETS")
+	delete(h.env, "HOMING_SNS_TOPICS")
+	h.restart()
+	h.awaitMetric(t, "homing_destination_up", 1)
+	h.awaitMetric(t, "homing_form_destination_up", 1)
 }
 
 // absentMinded is a submission server that takes every message, and hangs up on
