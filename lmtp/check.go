@@ -2,6 +2,7 @@ package lmtp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -49,12 +50,50 @@ func (t *Trial) IsDovecot() bool { return t.conn.swallows }
 // null sender, and takes that back with RSET. The errors are *ReplyError,
 // *AddressError, or an *AwayError, after which the Trial is of no more use.
 func (t *Trial) Recipient(ctx context.Context, mailbox string) error {
+	return t.within(ctx, mailbox, func() (*ReplyError, error) {
+		verdict, err := t.reserve(mailbox)
+		if err != nil {
+			return nil, err
+		}
+		refusal, err := t.say("RSET", "RSET")
+		if verdict == nil {
+			verdict = refusal
+		}
+		return verdict, err
+	})
+}
+
+// Room counts how many sessions at once the server lets deliver to the mailbox, up
+// to most, each on a connection of its own: Dovecot's lmtp_user_concurrency_limit,
+// less what is being delivered at the moment. The errors are those of Try and of
+// Recipient.
+func (c *Client) Room(ctx context.Context, mailbox string, most int) (int, error) {
+	for n := range most {
+		t, err := c.Try(ctx)
+		if err != nil {
+			return n, err
+		}
+		defer t.Close() // which takes it back
+		err = t.within(ctx, mailbox, func() (*ReplyError, error) { return t.reserve(mailbox) })
+		if refusal, refused := errors.AsType[*ReplyError](err); refused && refusal.Busy() {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return most, nil
+}
+
+// within carries a dialogue about a mailbox out, for as long as ctx lasts. The
+// dialogue's verdict is the first refusal, its error one of the connection.
+func (t *Trial) within(ctx context.Context, mailbox string, dialogue func() (*ReplyError, error)) error {
 	if err := checkEnvelope("", mailbox); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, t.conn.wire.cut)
 	defer stop()
-	verdict, err := t.ask(mailbox)
+	verdict, err := dialogue()
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -67,22 +106,12 @@ func (t *Trial) Recipient(ctx context.Context, mailbox string) error {
 	return nil
 }
 
-// ask carries the dialogue out: the verdict is the first refusal, the error is
-// one of the connection.
-func (t *Trial) ask(mailbox string) (verdict *ReplyError, err error) {
-	for _, step := range [][2]string{{"MAIL", "MAIL FROM:<>"}, {"RCPT", "RCPT TO:<" + mailbox + ">"}, {"RSET", "RSET"}} {
-		if verdict != nil && step[0] == "RCPT" {
-			continue // without MAIL it would be refused for that
-		}
-		refusal, err := t.say(step[0], step[1])
-		if err != nil {
-			return nil, err
-		}
-		if verdict == nil {
-			verdict = refusal
-		}
+// reserve asks for the mailbox.
+func (t *Trial) reserve(mailbox string) (*ReplyError, error) {
+	if verdict, err := t.say("MAIL", "MAIL FROM:<>"); verdict != nil || err != nil {
+		return verdict, err // without MAIL, RCPT would be refused for that
 	}
-	return verdict, nil
+	return t.say("RCPT", "RCPT TO:<"+mailbox+">")
 }
 
 // say sends one command and reads its reply. 421 is an error: the server hangs up.
@@ -90,6 +119,11 @@ func (t *Trial) say(command, line string) (*ReplyError, error) {
 	if _, err := io.WriteString(t.conn.wire, line+"\r\n"); err != nil {
 		return nil, err
 	}
+	return t.hear(command)
+}
+
+// hear reads the reply to a command.
+func (t *Trial) hear(command string) (*ReplyError, error) {
 	r, err := t.conn.replies.next()
 	switch {
 	case err != nil:

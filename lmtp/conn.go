@@ -33,16 +33,19 @@ type conn struct {
 	packed int64 // octets in vector
 	stale  bool  // RSET is due before go-smtp's next transaction
 
+	witness *witness // of the writer alone; nil until it is needed
+
 	// Guarded by Client.mu.
-	lane     *lane
-	inFlight []*transaction // in the order of their replies
-	bytes    int64          // the octets of these
-	taken    int            // transactions in this lane's turn
-	kept     bool           // it has worked or been idle: it may have died since
-	idle     bool
-	over     bool  // the writer has ended, or is to end at once, with nothing in flight
-	lost     error // why it is of no use any more
-	severed  bool  // we cut it, the server did nothing wrong
+	lane       *lane
+	inFlight   []*transaction // in the order of their replies
+	bytes      int64          // the octets of these
+	taken      int            // transactions in this lane's turn
+	kept       bool           // it has worked or been idle: it may have died since
+	idle       bool
+	over       bool   // the writer has ended, or is to end at once, with nothing in flight
+	lost       error  // why it is of no use any more
+	severed    bool   // we cut it, the server did nothing wrong
+	cutWitness func() // cuts the witness; nil where there was none
 }
 
 // run works until there is nothing to do for Timeouts.Idle, or the connection is
@@ -54,6 +57,7 @@ func (k *conn) run() {
 	}
 	k.write()
 	clean := k.endWriting()
+	k.dismiss()
 	if !clean {
 		// A verdict, or a 421, may have come before the write failed.
 		k.wire.drain()

@@ -28,6 +28,12 @@ func (k *conn) transactData(t *transaction) error {
 		return k.refuse(t, "RCPT", err)
 	}
 	k.mark(t, stepBody, false)
+	if k.client.config.Exclusive {
+		if verdict := k.prove(t); verdict != nil {
+			return k.withdrawData(t, verdict)
+		}
+		defer k.release()
+	}
 	data, err := k.session.Data()
 	if err != nil {
 		k.stale = true
@@ -79,6 +85,6 @@ func (k *conn) refuse(t *transaction, command string, err error) error {
 	}
 	k.client.mu.Lock()
 	defer k.client.mu.Unlock()
-	k.finish(t, refusal)
+	k.decline(t, refusal)
 	return nil
 }

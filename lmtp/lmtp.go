@@ -5,7 +5,8 @@
 // dropped) form a lane, and a lane is worked by one connection at a time:
 // Dovecot's duplicate database loses entries when deliveries to one user
 // overlap (measured with Dovecot 2.3.19). Within a lane several transactions
-// are in flight, so that a single busy mailbox is still fast.
+// are in flight, so that a single busy mailbox is still fast. What another
+// client does no lane can see: see Config.Exclusive.
 //
 // go-smtp keeps the session: greeting, LHLO, QUIT, and DATA where the server
 // has no CHUNKING. With CHUNKING and PIPELINING the transaction is our own:
@@ -37,6 +38,17 @@ type Config struct {
 
 	// Name is what LHLO says. Dovecot writes it into the Received line.
 	Name string
+
+	// Exclusive keeps the deliveries of several clients to one mailbox apart, as
+	// witness describes. It needs lmtp_user_concurrency_limit = 2 in Dovecot,
+	// occupies two of its processes for each connection and has one transaction
+	// at a time in flight on each.
+	Exclusive bool
+
+	// Refused, which may be nil, is called once, when every test of an Exclusive
+	// client has been refused many times in a row: with a limit of 1 each is.
+	// Until the limit is raised no message is delivered.
+	Refused func()
 
 	// Observer may be nil.
 	Observer Observer
@@ -99,6 +111,8 @@ type Client struct {
 	backoff  time.Time   // no further connection before
 	retry    *time.Timer // wakes the scheduler when backoff is over
 	reported census
+	refused  int  // tests of the witnesses in a row
+	told     bool // Config.Refused was called
 }
 
 // New returns a Client. It does not connect: the first delivery does.

@@ -15,6 +15,9 @@ func (k *conn) fail(err error) {
 	if k.lost == nil || isReply {
 		k.lost = err
 	}
+	if k.cutWitness != nil {
+		k.cutWitness() // the writer may be waiting for it
+	}
 	signal(k.wake)
 }
 
@@ -24,6 +27,9 @@ func (k *conn) sever(err error) {
 		k.lost, k.severed = err, true
 	}
 	k.wire.cut()
+	if k.cutWitness != nil {
+		k.cutWitness()
+	}
 	signal(k.wake)
 }
 
@@ -45,7 +51,7 @@ func (c *Client) remove(k *conn) {
 	delete(c.conns, k)
 	if l := k.lane; l != nil {
 		if slices.ContainsFunc(k.inFlight, func(t *transaction) bool { return t.sent }) && !c.closed {
-			c.restLane(l)
+			c.restLane(l, c.config.Timeouts.Rest)
 		}
 		l.putBack(k.settle())
 		if c.closed {
@@ -69,6 +75,8 @@ func (k *conn) settle() (again []*transaction) {
 			t.finish(&UnknownError{Err: gone})
 		case gone != nil:
 			t.finish(gone)
+		case t.withdrawn != nil:
+			t.finish(t.withdrawn)
 		case k.client.closed, i == 0 && !k.blameless(t):
 			t.finish(k.blame(t))
 		default:

@@ -69,12 +69,14 @@ func (k *conn) answer(t *transaction, r reply) error {
 	step := t.step
 	t.step++
 	switch {
+	case step == stepBody && t.withdrawn != nil:
+		return k.tookBack(t, r)
 	case step == stepBody:
 		return k.conclude(t, r)
 	case step == stepRcpt && t.waits && t.refusal == nil:
 		signal(k.wake) // the writer, for its octets
 	case step == stepRcpt && t.waits:
-		k.finish(t, t.refusal) // nothing more was sent
+		k.decline(t, t.refusal) // nothing more was sent
 	}
 	return nil
 }
@@ -83,10 +85,13 @@ func (k *conn) answer(t *transaction, r reply) error {
 // octets: a refusal may come while they are still being written. Client.mu is
 // held, except while waiting.
 func (k *conn) conclude(t *transaction, r reply) error {
-	for !t.sent && !k.over {
+	for !t.sent && !k.over && t.withdrawn == nil {
 		k.client.mu.Unlock()
 		<-k.more
 		k.client.mu.Lock()
+	}
+	if t.withdrawn != nil {
+		return fmt.Errorf("%w: it came before the octets", errMalformed)
 	}
 	contradicts := t.refusal != nil && r.code < 400
 	k.finish(t, t.outcome())
@@ -104,11 +109,16 @@ func (k *conn) conclude(t *transaction, r reply) error {
 // finish hands the verdict of the first in flight to whoever waits for it;
 // Client.mu is held.
 func (k *conn) finish(t *transaction, verdict error) {
-	k.inFlight = slices.Delete(k.inFlight, 0, 1)
-	k.bytes -= t.size
-	k.kept = true
+	k.drop(t)
 	t.finish(verdict)
 	if len(k.inFlight) <= refill {
 		signal(k.wake)
 	}
+}
+
+// drop takes the first in flight off the connection; Client.mu is held.
+func (k *conn) drop(t *transaction) {
+	k.inFlight = slices.Delete(k.inFlight, 0, 1)
+	k.bytes -= t.size
+	k.kept = true
 }

@@ -110,14 +110,25 @@ func (c *Client) lineUp(l *lane) {
 }
 
 // restLane keeps a lane from being worked for a while; c.mu is held.
-func (c *Client) restLane(l *lane) {
-	l.rest = time.AfterFunc(c.config.Timeouts.Rest, func() {
+func (c *Client) restLane(l *lane, wait time.Duration) {
+	if l.rest != nil {
+		l.rest.Stop()
+	}
+	var rest *time.Timer
+	rest = time.AfterFunc(wait, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		l.rest = nil
+		if l.rest != rest {
+			return // stopped too late
+		}
+		if l.rest = nil; l.conn != nil {
+			signal(l.conn.wake) // its connection has not even let go of it
+			return
+		}
 		c.lineUp(l)
 		c.schedule()
 	})
+	l.rest = rest
 }
 
 // take gives k what it is to write next: nothing while it must wait for
@@ -128,7 +139,7 @@ func (c *Client) take(k *conn) (group []*transaction, over bool) {
 	defer c.schedule()
 	for !k.over && k.lost == nil && !k.idle {
 		if k.lane != nil {
-			if !c.turnIsOver(k) {
+			if k.lane.rest == nil && !c.turnIsOver(k) {
 				group = k.lane.fill(k)
 			}
 			if len(k.inFlight) > 0 {

@@ -7,13 +7,13 @@ func (k *conn) fits(t *transaction) bool {
 	if len(k.inFlight) == 0 {
 		return true
 	}
-	return k.ours && len(k.inFlight) < maxInFlight && k.bytes+t.size <= maxBytes
+	return k.ours && !k.client.config.Exclusive && len(k.inFlight) < maxInFlight && k.bytes+t.size <= maxBytes
 }
 
 // add puts t in flight; Client.mu is held.
 func (k *conn) add(t *transaction) {
 	t.conn = k
-	t.waits = !k.swallows || t.size > maxBytes
+	t.waits = !k.swallows || t.size > maxBytes || k.client.config.Exclusive
 	k.inFlight = append(k.inFlight, t)
 	k.bytes += t.size
 	k.taken++
@@ -40,8 +40,16 @@ func (k *conn) transact(group []*transaction) error {
 	if !last.waits || !k.accepted(last) {
 		return nil
 	}
-	k.packBody(last)
-	return k.flush(group[len(group)-1:])
+	if k.client.config.Exclusive {
+		return k.sendAlone(last)
+	}
+	return k.sendBody(last)
+}
+
+// sendBody sends octets that had to wait.
+func (k *conn) sendBody(t *transaction) error {
+	k.packBody(t)
+	return k.flush([]*transaction{t})
 }
 
 func (k *conn) packEnvelope(t *transaction) {
@@ -82,14 +90,27 @@ func (k *conn) flush(group []*transaction) error {
 	return err
 }
 
-// accepted waits for the reply to RCPT.
+// accepted waits for the reply to RCPT. False: there is nothing more to send.
 func (k *conn) accepted(t *transaction) bool {
 	for {
 		k.client.mu.Lock()
-		answered, useless := t.step > stepRcpt, t.done || k.lost != nil
+		answered, useless := t.step > stepRcpt, t.conn != k || k.lost != nil
 		k.client.mu.Unlock()
 		if answered || useless {
 			return !useless
+		}
+		<-k.wake
+	}
+}
+
+// concluded waits for the verdict, or for the end of the connection.
+func (k *conn) concluded(t *transaction) {
+	for {
+		k.client.mu.Lock()
+		over := t.conn != k || k.lost != nil
+		k.client.mu.Unlock()
+		if over {
+			return
 		}
 		<-k.wake
 	}

@@ -41,6 +41,10 @@ type transaction struct {
 	sent    bool        // the last octet went out and octets is not in use any more
 	refusal *ReplyError // the first
 	losses  int         // kept connections that were found dead under it
+	tries   int         // how often it stood back for another client's delivery
+
+	// withdrawn is why RSET took the place of the octets; nil: it did not.
+	withdrawn error
 }
 
 func newTransaction(ctx context.Context, sender, mailbox string, octets [][]byte) *transaction {
@@ -62,7 +66,7 @@ func (t *transaction) finish(err error) {
 
 // rewind makes it as it was before a connection took it; Client.mu is held.
 func (t *transaction) rewind() {
-	t.conn, t.step, t.sent, t.refusal = nil, stepRset, false, nil
+	t.conn, t.step, t.sent, t.refusal, t.withdrawn = nil, stepRset, false, nil, nil
 }
 
 // outcome is the verdict once all replies are there. A *ReplyError must not

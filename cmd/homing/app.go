@@ -146,7 +146,14 @@ func (a *app) destination() (exit, error) {
 	}
 	c := lmtpConfig(to)
 	c.Connections, c.Observer = int(a.cfg.LMTPConnections), connections{a.metrics}
+	c.Exclusive, c.Refused = a.cfg.LMTPExclusive, a.allRefused
 	return lmtp.New(c), nil
+}
+
+// allRefused says what hardly anything else explains.
+func (a *app) allRefused() {
+	a.log.Error("no mail can be delivered: Dovecot refuses every second session for a mailbox, which HOMING_LMTP_EXCLUSIVE needs; "+
+		"the mail waits. Set lmtp_user_concurrency_limit = 2 in Dovecot and reload it, and see: homing check", "destination", a.cfg.DeliverTo.String())
 }
 
 // lmtpConfig is where a server is and how to speak to it.

@@ -91,6 +91,9 @@ func (c *checker) lmtp(ctx context.Context, p *page, to destination, client *lmt
 			return
 		}
 	}
+	if c.cfg.LMTPExclusive {
+		c.exclusive(ctx, p, client)
+	}
 }
 
 // sessionFinding says what the server is.

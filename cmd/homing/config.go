@@ -25,6 +25,7 @@ import (
 type Config struct {
 	DeliverTo          destination   `env:"HOMING_DELIVER_TO" default:"lmtp:/run/dovecot/lmtp" doc:"where mail goes: lmtp:/path (unix socket), lmtp://host:port, lmtps://host:port, or maildir:/path/%d/%n (%u address, %n local part, %d domain)"`
 	LMTPConnections    count         `env:"HOMING_LMTP_CONNECTIONS" default:"4" doc:"connections to Dovecot, each for one mailbox at a time"`
+	LMTPExclusive      bool          `env:"HOMING_LMTP_EXCLUSIVE" default:"false" doc:"true for replicas (docs/replicas.md): a message goes to Dovecot only while a second session shows that no other homing delivers to its mailbox; needs lmtp_user_concurrency_limit = 2 there, and twice the connections"`
 	Recipients         string        `env:"HOMING_RECIPIENTS" doc:"rules pattern=mailbox, separated by commas or line ends, first match wins; none: addresses as they are. HOMING_RECIPIENTS_FILE is read again when it changes"`
 	FallbackMailbox    mailbox       `env:"HOMING_FALLBACK_MAILBOX" doc:"mailbox for a message whose own is refused for good; none: it is held"`
 	Listen             listenAddress `env:"HOMING_LISTEN" default:":8025" empty:"none" doc:"address of the webhook; empty: no webhook"`

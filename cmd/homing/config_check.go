@@ -77,6 +77,9 @@ func (c *Config) warnings() []string {
 	if c.History < repeats && !c.formOnly() {
 		found = append(found, "HOMING_HISTORY is shorter than 14 days, for which SNS may repeat a notification: the mail may then come twice")
 	}
+	if c.LMTPExclusive && c.DeliverTo.maildir != "" {
+		found = append(found, "HOMING_LMTP_EXCLUSIVE does nothing for a Maildir, where any number of homings may deliver at a time")
+	}
 	if c.DLQ != "" && c.Postmaster == "" {
 		found = append(found, "HOMING_DLQ is read, but without HOMING_POSTMASTER nobody is told what came back from it")
 	}
