@@ -62,6 +62,6 @@ func exclusiveFinding(room int) finding {
 		return broken(errors.New("a third session for a mailbox is taken too: HOMING_LMTP_EXCLUSIVE keeps nothing apart"),
 			"set lmtp_user_concurrency_limit = 2 in Dovecot and reload it")
 	}
-	return broken(fmt.Errorf("Dovecot takes %d of the 2 sessions for a mailbox that HOMING_LMTP_EXCLUSIVE needs: no mail is delivered", room),
+	return broken(fmt.Errorf("only %d of the 2 sessions for a mailbox that HOMING_LMTP_EXCLUSIVE needs is taken: no mail is delivered", room),
 		"set lmtp_user_concurrency_limit = 2 in Dovecot and reload it; if it is, try again when nothing is being delivered to this mailbox")
 }

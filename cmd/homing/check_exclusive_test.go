@@ -11,7 +11,7 @@ func TestCheckExclusive(t *testing.T) {
 	alice := []dovecot.User{{Name: "alice@example.test"}}
 	for limit, want := range map[int]struct{ detail, mend string }{
 		0: {"a third session for a mailbox is taken too", "lmtp_user_concurrency_limit = 2"},
-		1: {"takes 1 of the 2 sessions", "lmtp_user_concurrency_limit = 2"},
+		1: {"only 1 of the 2 sessions", "lmtp_user_concurrency_limit = 2"},
 		2: {"a third refused", ""},
 		3: {"a third session for a mailbox is taken too", "lmtp_user_concurrency_limit = 2"},
 	} {

@@ -196,3 +196,15 @@ func shipped(tb testing.TB, version dovecot.Version, users []dovecot.User) dovec
 	}
 	return dovecot.Options{Version: version, Users: users, Config: config, Files: files}
 }
+
+// forReplicas is shipped with the line that replicas need.
+func forReplicas(tb testing.TB, options dovecot.Options) dovecot.Options {
+	tb.Helper()
+	const alone, several = "\nlmtp_user_concurrency_limit = 1\n", "\n#lmtp_user_concurrency_limit = 2\n"
+	if strings.Count(options.Config, alone) != 1 || strings.Count(options.Config, several) != 1 {
+		tb.Fatalf("the fragment does not have one line for one homing and one for several: %s", options.Config)
+	}
+	options.Config = strings.Replace(options.Config, alone, "\n", 1)
+	options.Config = strings.Replace(options.Config, several, strings.Replace(several, "#", "", 1), 1)
+	return options
+}

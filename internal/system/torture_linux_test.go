@@ -50,12 +50,17 @@ func newTorture(t *testing.T, version dovecot.Version, number, replicas int) *to
 	t.Logf("again with: -torture.seed %d -torture.kills %d", seed, *tortureKills)
 	seed += uint64(number)
 	tt := &torture{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), calm: time.Second, counts: map[string]int{}}
-	tt.dovecot = dovecot.Start(t, shipped(t, version, users(crowd...)))
+	options := shipped(t, version, users(crowd...))
+	if replicas > 1 {
+		options = forReplicas(t, options)
+	}
+	tt.dovecot = dovecot.Start(t, options)
 	tt.lmtp = newLossy(t, seed, tt.dovecot.UnixSocket)
 	tt.s3 = newWeather(t, seed)
 	for range replicas {
 		env := bare(t, tt.lmtp.url()).with(tt.s3.env...).with(
-			"HOMING_RECIPIENTS", tortureRules, "HOMING_MAX_MESSAGE", fmt.Sprint(tortureLimit), "HOMING_SWEEP_INTERVAL", "0", "HOMING_LOG_LEVEL", "debug")
+			"HOMING_RECIPIENTS", tortureRules, "HOMING_MAX_MESSAGE", fmt.Sprint(tortureLimit), "HOMING_SWEEP_INTERVAL", "0", "HOMING_LOG_LEVEL", "debug",
+			"HOMING_LMTP_EXCLUSIVE", fmt.Sprint(replicas > 1))
 		tt.replicas = append(tt.replicas, &home{tb: t, env: env, dovecot: tt.dovecot})
 	}
 	return tt

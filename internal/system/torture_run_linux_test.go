@@ -46,13 +46,13 @@ func TestTorture(t *testing.T) {
 	}
 	t.Run("webhook replicas", func(t *testing.T) {
 		t.Parallel()
-		newTorture(t, dovecot.V24, 2, 2).overWebhooks()
+		newTorture(t, dovecot.V24, 2, 2).once((*torture).overWebhooks)
 	})
 	t.Run("SQS replicas", func(t *testing.T) {
 		t.Parallel()
 		tt := newTorture(t, dovecot.V23, 3, 3)
 		tt.calm /= 2 // for at the end what a killed replica had in hand stays hidden for a minute
-		tt.overQueue()
+		tt.once((*torture).overQueue)
 	})
 }
 
@@ -61,6 +61,14 @@ func (tt *torture) mostlyOnce(v verdict) {
 	tt.t.Helper()
 	if most := 1 + (tt.counts["kills"]+tt.counts["LMTP replies lost"])/overlapping; v.duplicates > most {
 		tt.t.Errorf("%d deliveries were stored twice, want at most %d", v.duplicates, most)
+	}
+}
+
+// once checks that no message came twice.
+func (tt *torture) once(run func(*torture) verdict) {
+	tt.t.Helper()
+	if v := run(tt); v.duplicates > 0 {
+		tt.t.Errorf("%d deliveries were stored twice", v.duplicates)
 	}
 }
 
@@ -79,7 +87,7 @@ func (tt *torture) overWebhooks() verdict {
 	return v
 }
 
-func (tt *torture) overQueue() {
+func (tt *torture) overQueue() verdict {
 	tt.t.Helper()
 	server, err := sqstest.New("mail")
 	if err != nil {
@@ -100,7 +108,12 @@ func (tt *torture) overQueue() {
 	})
 	defer a.done.Wait()
 	defer a.stop()
+	bad := newBadQueue(tt.seed)
+	server.Inject(bad.fault)
 	tt.strain(a)
+	server.Inject(nil)
 	v := tt.finish(a, func() int { return len(server.Messages("mail")) })
+	tt.counts["SQS faults"] = int(bad.faults.Load())
 	tt.report(a, v)
+	return v
 }
