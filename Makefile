@@ -22,11 +22,18 @@ lint:
 	go vet ./...
 	.ci/lint
 
-# For example: make bench PKG=./lmtp BENCH=Deliver
-PKG ?= ./...
+# Measures all that docs/performance.md tells, for about half an hour, and writes
+# its tables and plot anew; all that was printed is in bench.txt. The machine
+# should have nothing else to do.
+# One benchmark alone, and no page: make bench PKG=./lmtp BENCH=Deliver
+REPEAT ?= 15
 BENCH ?= .
 bench:
+ifdef PKG
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+else
+	go run ./internal/performance -repeat $(REPEAT)
+endif
 
 # Kills homing and breaks its neighbours while mail pours in, for about twenty
 # minutes; the default `go test` does it for a minute and a half. A seed repeats
