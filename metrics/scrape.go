@@ -56,22 +56,24 @@ func (m *Metrics) refresh(ctx context.Context) {
 	select {
 	case m.reading <- struct{}{}:
 		defer func() { <-m.reading }()
-		m.readDisk()
-		m.readQueue(ctx)
+		disk, queue := m.readDisk(ctx), m.readQueue(ctx)
+		if !disk || !queue {
+			m.readErrors.Inc()
+		}
 	case <-ctx.Done():
 		m.readErrors.Inc()
 	}
 }
 
-func (m *Metrics) readQueue(ctx context.Context) {
+// readQueue reports whether it could be read.
+func (m *Metrics) readQueue(ctx context.Context) bool {
 	read := m.queueReader.Load()
 	if read == nil {
-		return
+		return true
 	}
 	states, oldest, err := (*read)(ctx)
 	if err != nil {
-		m.readErrors.Inc()
-		return
+		return false
 	}
 	counts := make([]int64, len(m.messages.all))
 	for state, n := range states {
@@ -81,4 +83,5 @@ func (m *Metrics) readQueue(ctx context.Context) {
 		m.messages.all[i].Set(float64(n))
 	}
 	m.oldest.Set(max(oldest, 0).Seconds())
+	return true
 }

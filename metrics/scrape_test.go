@@ -130,7 +130,8 @@ func TestDiskAndCertificate(t *testing.T) {
 	m := New("test")
 	before := samples(t, m)
 	var failure error
-	m.Disk(func() (int64, error) { return 5 << 30, failure })
+	m.Disk(func(context.Context) (int64, error) { return 5 << 30, failure })
+	m.Queue(func(context.Context) (map[string]int64, time.Duration, error) { return nil, 0, failure })
 	m.Certificate(func() time.Time { return time.Unix(1_800_000_000, 0) })
 	want := map[string]float64{`homing_disk_free_bytes{}`: 5 << 30, `homing_tls_certificate_expiry_timestamp_seconds{}`: 1_800_000_000}
 	scrape(t, m, "")
@@ -138,7 +139,7 @@ func TestDiskAndCertificate(t *testing.T) {
 		t.Errorf("first scrape (-want +got):\n%s", diff)
 	}
 	failure = errors.New("stale file handle")
-	want[`homing_messages_read_errors_total{}`] = 1
+	want[`homing_messages_read_errors_total{}`] = 1 // one scrape, though it can read neither
 	scrape(t, m, "")
 	if diff := cmp.Diff(want, changed(before, samples(t, m))); diff != "" {
 		t.Errorf("a failing scrape must keep the last values (-want +got):\n%s", diff)

@@ -37,12 +37,3 @@ func lockDir(dir string) (_ *os.File, killed bool, err error) {
 
 // unlock empties the file: all was closed in order.
 func unlock(f *os.File) error { return errors.Join(f.Truncate(0), f.Close()) }
-
-// freeBytes is what an unprivileged user may still write to dir's disk.
-func freeBytes(dir string) (int64, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
-}

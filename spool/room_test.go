@@ -23,9 +23,12 @@ func TestRoomOfWhatIsDelivered(t *testing.T) {
 	if _, err := s.Accept(t.Context(), arrival("m3", "a@example.org")); !errors.Is(err, ErrFull) {
 		t.Errorf("with more missing than was delivered: %v", err)
 	}
+	free = mostLog
+	if room, err := s.Room(t.Context()); err != nil || room < mostLog+1<<20 {
+		t.Errorf("with room for the log there is room for %d more, %v", room-mostLog, err)
+	}
 	free = mostLog - 1
-	s.opts.MinFree = mostLog + 1
-	if _, err := s.Accept(t.Context(), arrival("m3", "a@example.org")); !errors.Is(err, ErrFull) {
-		t.Errorf("without room for the log: %v", err)
+	if room, err := s.Room(t.Context()); err != nil || room != free {
+		t.Errorf("without room for the log there is room for %d more, %v", room-free, err)
 	}
 }

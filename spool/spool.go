@@ -37,7 +37,6 @@ type Options struct {
 	Dir      string        // state directory; made (0700) when missing
 	History  time.Duration // how long finished items are remembered
 	MaxItems int64         // unfinished items; beyond it Accept answers ErrFull; 0: 1,000,000
-	MinFree  int64         // bytes that must stay free on the disk; 0: 256 MiB
 	Log      *slog.Logger
 
 	// Guest opens the spool of a daemon that may be running, for a person's
@@ -56,9 +55,6 @@ func (o *Options) fill() {
 	if o.MaxItems == 0 {
 		o.MaxItems = 1_000_000
 	}
-	if o.MinFree == 0 {
-		o.MinFree = EnoughFree
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -69,7 +65,7 @@ func (o *Options) fill() {
 		o.Mailbox = func(address string) string { return address }
 	}
 	if o.Free == nil {
-		o.Free = freeBytes
+		o.Free = Free
 	}
 }
 

@@ -37,14 +37,6 @@ type neighbours struct {
 	free func(dir string) (int64, error) // bytes on the spool's disk; nil: as the system says
 }
 
-// room is how many bytes are free on the disk that holds a directory.
-func (n neighbours) room(dir string) (int64, error) {
-	if n.free == nil {
-		return spool.Free(dir)
-	}
-	return n.free(dir)
-}
-
 // app is a homing that is ready to run.
 type app struct {
 	cfg     *Config
@@ -99,7 +91,7 @@ func newApp(ctx context.Context, cfg *Config, with neighbours, log *slog.Logger)
 	})
 	a.metrics.Memory(a.source.budget.InUse)
 	a.metrics.Queue(a.queue)
-	a.metrics.Disk(func() (int64, error) { return with.room(string(cfg.StateDir)) })
+	a.metrics.Disk(a.spool.Room)
 	a.verifier = notice.NewVerifier(notice.VerifierConfig{Transport: with.sns})
 	a.intake = intake.New(intake.Config{Spool: a.spool, Observer: a.metrics, Log: a.log, History: cfg.History})
 	if a.pull, err = a.newPull(ctx); err != nil {

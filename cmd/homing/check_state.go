@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +49,7 @@ func (c *checker) state(ctx context.Context, p *page) {
 	}) {
 		return
 	}
-	p.try(ctx, "disk", dir, func(context.Context) finding { return c.room(existing(dir)) })
+	p.try(ctx, "disk", dir, c.room)
 	if exists {
 		p.try(ctx, "spool", filepath.Join(dir, spool.FileName), c.spool)
 	}
@@ -99,17 +98,48 @@ func existing(dir string) string {
 	}
 }
 
-// room looks whether the spool may grow.
-func (c *checker) room(dir string) finding {
-	free, err := c.with.room(dir)
-	switch {
-	case err != nil:
-		return broken(err, "look at the disk that holds the state directory")
-	case free < spool.EnoughFree:
-		return broken(fmt.Errorf("%d MiB are free, and below %d MiB homing takes no mail (it answers 503)", free>>20, int64(spool.EnoughFree)>>20),
-			"make room on this disk, or move the state directory to another")
+// room looks whether the spool may grow, or has room inside.
+func (c *checker) room(ctx context.Context) finding {
+	free := c.with.free
+	if free == nil {
+		free = spool.Free
 	}
-	return well("%d MiB are free", free>>20)
+	there, err := free(existing(string(c.cfg.StateDir)))
+	if err != nil {
+		return broken(err, "look at the disk that holds the state directory")
+	}
+	text := fmt.Sprintf("%d MiB are free", there>>20)
+	if there >= spool.EnoughFree {
+		return well("%s", text)
+	}
+	room := max(c.roomInside(ctx), there)
+	if room > there {
+		text = fmt.Sprintf("%d MiB are free, %d of them inside %s", room>>20, (room-there)>>20, spool.FileName)
+	}
+	if room >= spool.EnoughFree {
+		return well("%s", text)
+	}
+	return broken(fmt.Errorf("%s, and below %d MiB homing takes no mail (it answers 503)", text, spool.EnoughFree>>20),
+		"make room on this disk, or move the state directory to another")
+}
+
+// roomInside is the disk's room with what the spool has inside; 0 where it cannot
+// be asked, which has a line of its own.
+func (c *checker) roomInside(ctx context.Context) int64 {
+	s, err := c.openSpool(ctx)
+	if err != nil {
+		return 0
+	}
+	room, err := s.Room(ctx)
+	if errors.Join(err, s.Close()) != nil {
+		return 0
+	}
+	return room
+}
+
+// openSpool opens the spool beside a daemon that may run.
+func (c *checker) openSpool(ctx context.Context) (*spool.Spool, error) {
+	return spool.Open(ctx, spool.Options{Dir: string(c.cfg.StateDir), History: c.cfg.History, Guest: true, Free: c.with.free})
 }
 
 // spool reads the spool as `homing queue` does, beside a daemon that may run.
@@ -122,7 +152,7 @@ func (c *checker) spool(ctx context.Context) finding {
 	if err != nil {
 		return broken(withoutPath(err), mend)
 	}
-	s, err := spool.Open(ctx, spool.Options{Dir: string(c.cfg.StateDir), History: c.cfg.History, Guest: true, Log: slog.New(slog.DiscardHandler)})
+	s, err := c.openSpool(ctx)
 	if err != nil {
 		return broken(err, mend)
 	}

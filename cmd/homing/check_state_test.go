@@ -25,6 +25,23 @@ func checkState(t *testing.T, free func(string) (int64, error), dir string) coll
 	return lines
 }
 
+// roomy makes a spool that has so many bytes free inside, and a little more: it
+// held a message of that size.
+func roomy(t *testing.T, dir string, size int) {
+	t.Helper()
+	s, err := spool.Open(t.Context(), spool.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Accept(t.Context(), spool.Arrival{Message: spool.Message{ID: "large"}, Content: make([]byte, size)}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Drop(t.Context(), 1); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
 func TestCheckState(t *testing.T) {
 	t.Run("missing", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "a", "b")
@@ -59,6 +76,14 @@ func TestCheckState(t *testing.T) {
 		}
 		lines = checkState(t, func(string) (int64, error) { return spool.EnoughFree, nil }, dir)
 		wantWell(t, lines.one(t, "disk"), "256 MiB are free")
+	})
+	t.Run("disk nearly full, room inside the spool", func(t *testing.T) {
+		dir := t.TempDir()
+		roomy(t, dir, 3<<20)
+		lines := checkState(t, func(string) (int64, error) { return spool.EnoughFree - 2<<20, nil }, dir)
+		wantWell(t, lines.one(t, "disk"), "257 MiB are free, 3 of them inside homing.db")
+		lines = checkState(t, func(string) (int64, error) { return spool.EnoughFree - 5<<20, nil }, dir)
+		wantFailed(t, lines.one(t, "disk"), "254 MiB are free, 3 of them inside homing.db, and below 256 MiB", "make room")
 	})
 	t.Run("damaged", func(t *testing.T) {
 		dir := t.TempDir()
