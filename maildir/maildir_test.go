@@ -216,18 +216,18 @@ func TestDeliverLink(t *testing.T) {
 	if err := deliver(t, m, "alice@example.com", "octets"); err == nil {
 		t.Error("no error")
 	}
-	if err := deliver(t, m, "alice@example.org", "octets"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(filepath.Join(base, "example.org", "alice", "new")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(outside, filepath.Join(base, "example.org", "alice", "new")); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // with the Maildir remembered, and looked at anew
-		if err := deliver(t, m, "alice@example.org", "octets"); err == nil {
-			t.Error("no error")
+	for user, link := range map[string]string{"ann": ".", "bea": "tmp", "cleo": "new"} {
+		if err := deliver(t, m, user+"@example.org", "octets"); err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(base, "example.org", user, link)
+		if err := errors.Join(os.RemoveAll(at), os.Symlink(outside, at)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // with the Maildir remembered, and looked at anew
+			if err := deliver(t, m, user+"@example.org", "octets"); err == nil {
+				t.Errorf("no error with a link in the place of %s", link)
+			}
 		}
 	}
 	if names := entries(t, outside); len(names) != 0 {
