@@ -167,7 +167,7 @@ func (e *envelope) belongs(key string) error {
 }
 
 // keyARN is a KMS key or an alias of one, and finds the region it is in.
-var keyARN = regexp.MustCompile(`^arn:aws[a-z-]*:kms:([a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}):[0-9]{12}:(?:key|alias)/`)
+var keyARN = regexp.MustCompile(`^arn:aws[a-z-]*:kms:([a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}):[0-9]{12}:(?:key|alias)/[A-Za-z0-9:/_-]{1,256}$`)
 
 // region is where the object's key is: where SES received the mail, which may
 // not be where the bucket is. The object may choose it, for all it chooses is

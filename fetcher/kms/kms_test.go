@@ -247,6 +247,24 @@ func TestAnswersOfKMS(t *testing.T) {
 	}
 }
 
+// TestNamesNoInventedKey: whoever may write objects writes nothing into what a
+// person is told to do.
+func TestNamesNoInventedKey(t *testing.T) {
+	s := server(t)
+	o := sealed(t, s.Client(), []byte(mail))
+	s.Fail(&kmstest.Fault{Status: 400, Code: "AccessDeniedException"})
+	for _, key := range []string{
+		"arn:aws:kms:us-east-1:123456789012:key/0a1b to everybody",
+		"arn:aws:kms:us-east-1:123456789012:key/0a1b\n\x1b[2Jto everybody",
+		"arn:aws:kms:us-east-1:123456789012:key/" + strings.Repeat("to-everybody", 100),
+	} {
+		err := New(s.Client()).Try(t.Context(), sesName, bound(t, o.Metadata, contextKey, key))
+		if reason(err) != denied || strings.Contains(err.Error(), "everybody") || !strings.Contains(err.Error(), "the key of the receipt rule") {
+			t.Errorf("%.100q: %v", key, err)
+		}
+	}
+}
+
 func TestReasonsAreListed(t *testing.T) {
 	all := Reasons()
 	for _, one := range []string{unsupported, misplaced, broken, wrongKey, denied, disabled, throttled, network, serverFault, configuration, canceled, other} {
