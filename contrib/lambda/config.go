@@ -51,7 +51,7 @@ func loadConfig(environ []string) (*config, error) {
 	c.from.Bucket, c.from.Prefix, _ = strings.Cut(given[varBucket], "/")
 	var keysErr error
 	c.to, keysErr = readKeys(given[varKeys], given[varKeys+"_FILE"])
-	return c, errors.Join(c.placeMistake(), c.prefixMistake(), c.topicMistake(), keysErr)
+	return c, errors.Join(c.placeMistake(), c.prefixMistake(), c.topicMistake(), keysErr, styleMistake(given[varStyle]))
 }
 
 func (c *config) placeMistake() error {
@@ -79,6 +79,14 @@ func (c *config) topicMistake() error {
 		return fmt.Errorf("%s=%.100q: want the ARN of the topic that homing hears, as in arn:aws:sns:eu-west-1:123456789012:mail", varTopic, c.topic)
 	}
 	return nil
+}
+
+func styleMistake(given string) error {
+	switch given {
+	case "", "true", "false":
+		return nil
+	}
+	return fmt.Errorf("%s=%.40q: want true or false", varStyle, given)
 }
 
 func readKeys(value, path string) (*pgp.Recipients, error) {

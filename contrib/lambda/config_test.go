@@ -36,6 +36,8 @@ func TestConfig(t *testing.T) {
 		{[]string{varPrefix + "=/"}, varPrefix},
 		{[]string{varTopic + "=mail"}, varTopic},
 		{[]string{varTopic + "=" + topic + ".fifo"}, varTopic},
+		{[]string{varStyle + "=true"}, ""},
+		{[]string{varStyle + "=yes"}, "want true or false"},
 		{[]string{varKeys + "="}, "is required"},
 		{[]string{varKeys + "_FILE=" + file}, "both set"},
 		{[]string{varKeys + "=", varKeys + "_FILE=" + file + "x"}, "no such file"},
