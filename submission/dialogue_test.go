@@ -38,6 +38,7 @@ func credentials(t *testing.T) (server, client *tls.Config) {
 //	MAIL a message, up to and with its final dot, that is kept
 //	PART a line of a message at least
 //	HANG no more, until the client has gone
+//	STALL nothing is read until the test's end; then the message must have none
 //	FLOOD reply lines without end
 //
 // After the last line it closes the connection.
@@ -46,6 +47,7 @@ type provider struct {
 	tls      *tls.Config
 	listener net.Listener
 	serving  sync.WaitGroup
+	ended    chan struct{} // the test has
 
 	mu        sync.Mutex
 	dialogues []string
@@ -61,9 +63,10 @@ func play(t *testing.T, dialogues ...string) (*provider, *Config) {
 		t.Fatal(err)
 	}
 	server, client := credentials(t)
-	p := &provider{t: t, tls: server, listener: listener, dialogues: dialogues}
+	p := &provider{t: t, tls: server, listener: listener, dialogues: dialogues, ended: make(chan struct{})}
 	p.serving.Go(p.serve)
 	t.Cleanup(func() {
+		close(p.ended)
 		listener.Close()
 		p.serving.Wait()
 		if len(p.dialogues)+len(p.unplayed) > 0 {
@@ -128,6 +131,11 @@ func (p *provider) run(conn net.Conn, dialogue string) error {
 			}
 		case line == "HANG":
 			io.Copy(io.Discard, in)
+		case line == "STALL":
+			<-p.ended
+			if rest, _ := io.ReadAll(in); strings.Contains(string(rest), "\n.\r\n") {
+				return errors.New("half a message was ended as if it were whole")
+			}
 		case line == "FLOOD":
 			for {
 				if _, err := io.WriteString(conn, "250-more\r\n"); err != nil {
@@ -390,10 +398,11 @@ func TestLostConnections(t *testing.T) {
 		"verdict without end":  {open + begin + "MAIL\nFLOOD\n", nil, true},
 		"half a verdict":       {open + begin + "MAIL\nS: 250-taken\n", nil, true},
 		"closed by its middle": {open + begin + "PART\n", nil, false},
+		"stalled amid it":      {open + begin + "STALL\n", func(c *Config) { c.Timeouts.Body = 300 * time.Millisecond }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			octets := message
-			if strings.Contains(name, "middle") {
+			if strings.Contains(name, "middle") || strings.Contains(name, "amid") {
 				octets = [][]byte{make([]byte, 1<<20), []byte("\r\n"), make([]byte, 8<<20)}
 				c.dialogue = strings.NewReplacer(" SIZE=48", "", "S: 250-SIZE 10000\n", "").Replace(c.dialogue)
 			}
