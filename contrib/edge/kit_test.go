@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,7 +101,8 @@ func start(tb testing.TB, cmd *exec.Cmd) *process {
 	if cmd.Stdout == nil {
 		cmd.Stdout = &p.log
 	}
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = new(syscall.SysProcAttr)
+	neighbour.DieWithParent(cmd.SysProcAttr, syscall.SIGKILL)
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}

@@ -18,10 +18,6 @@ import (
 	"github.com/homing-mail/homing/internal/neighbour"
 )
 
-// defaultRoot is where test.sh makes the root unless the environment variable
-// NEIGHBOUR_TRIXIE says otherwise.
-const defaultRoot = "/var/cache/homing-test/trixie"
-
 // Root is one such Debian. Its mounts exist only while a command runs in it, in
 // that command's own mount namespace.
 type Root struct {
@@ -37,17 +33,7 @@ type Root struct {
 // not possible.
 func New(tb testing.TB) *Root {
 	tb.Helper()
-	lower := os.Getenv("NEIGHBOUR_TRIXIE")
-	if lower == "" {
-		lower = defaultRoot
-	}
-	if _, err := os.Stat(filepath.Join(lower, "etc/debian_version")); err != nil {
-		neighbour.Missing(tb, "a Debian 13 in "+lower, "./test.sh as root makes it")
-	}
-	if os.Geteuid() != 0 {
-		neighbour.Missing(tb, "the right to mount and chroot", "run the tests as root")
-	}
-	r := &Root{lower: lower}
+	r := &Root{lower: neighbour.Trixie(tb, "a Debian 13", "etc/debian_version")}
 	if err := r.lay(tb.TempDir()); err == nil {
 		return r
 	}

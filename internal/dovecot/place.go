@@ -14,10 +14,6 @@ import (
 // program is where Debian puts Dovecot, in the chroot too.
 const program = "/usr/sbin/dovecot"
 
-// defaultTrixie is where test.sh makes the Debian 13 root unless the environment
-// variable NEIGHBOUR_TRIXIE says otherwise.
-const defaultTrixie = "/var/cache/homing-test/trixie"
-
 // locate returns the root directory that holds this version of Dovecot, empty
 // for the machine's own.
 func locate(tb testing.TB, version Version) string {
@@ -27,7 +23,7 @@ func locate(tb testing.TB, version Version) string {
 		requireHost(tb)
 		return ""
 	case V24:
-		return requireTrixie(tb)
+		return neighbour.Trixie(tb, "Dovecot 2.4", program)
 	}
 	tb.Fatalf("no such version of Dovecot: %q", version)
 	return ""
@@ -46,22 +42,6 @@ func requireHost(tb testing.TB) {
 	if !strings.HasPrefix(string(out), string(V23)) {
 		neighbour.Missing(tb, fmt.Sprintf("Dovecot 2.3 (%s is %s)", program, strings.TrimSpace(string(out))), hint)
 	}
-}
-
-func requireTrixie(tb testing.TB) string {
-	tb.Helper()
-	root := os.Getenv("NEIGHBOUR_TRIXIE")
-	if root == "" {
-		root = defaultTrixie
-	}
-	const hint = "./test.sh as root makes it"
-	if _, err := os.Stat(filepath.Join(root, program)); err != nil {
-		neighbour.Missing(tb, "Dovecot 2.4 in "+root, hint)
-	}
-	if os.Geteuid() != 0 {
-		neighbour.Missing(tb, "the right to chroot to Dovecot 2.4", "run the tests as root")
-	}
-	return filepath.Clean(root)
 }
 
 // lay makes the server's directory. Its path is short, and not the test's own

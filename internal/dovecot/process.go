@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 // process is one run of Dovecot's master. Its children are in its process group.
@@ -30,7 +32,7 @@ func (s *Server) start() error {
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdout, cmd.Stderr = stderr, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: s.root, Setpgid: true}
-	dieWithParent(cmd.SysProcAttr)
+	neighbour.DieWithParent(cmd.SysProcAttr, syscall.SIGTERM)
 	if err := cmd.Start(); err != nil {
 		return err
 	}

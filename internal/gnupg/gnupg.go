@@ -33,9 +33,6 @@ func Versions() []Version { return []Version{V22, V24} }
 const (
 	// program is where Debian puts it, in the root too.
 	program = "/usr/bin/gpg"
-	// defaultTrixie is where test.sh makes the Debian 13 root unless the
-	// environment variable NEIGHBOUR_TRIXIE says otherwise.
-	defaultTrixie = "/var/cache/homing-test/trixie"
 	// patience is how long one run may take on a slow machine.
 	patience = 2 * time.Minute
 )
@@ -150,7 +147,7 @@ func locate(tb testing.TB, version Version) (root string) {
 		requireHost(tb)
 		return ""
 	case V24:
-		return requireTrixie(tb)
+		return neighbour.Trixie(tb, "GnuPG 2.4", program)
 	}
 	tb.Fatalf("no such version of GnuPG: %q", version)
 	return ""
@@ -167,19 +164,4 @@ func requireHost(tb testing.TB) {
 	if !strings.HasPrefix(first, "gpg (GnuPG) "+string(V22)) {
 		neighbour.Missing(tb, fmt.Sprintf("GnuPG 2.2 (%s is %s)", program, first), hint)
 	}
-}
-
-func requireTrixie(tb testing.TB) (root string) {
-	tb.Helper()
-	root = os.Getenv("NEIGHBOUR_TRIXIE")
-	if root == "" {
-		root = defaultTrixie
-	}
-	if _, err := os.Stat(filepath.Join(root, program)); err != nil {
-		neighbour.Missing(tb, "GnuPG 2.4 in "+root, "./test.sh as root makes it")
-	}
-	if os.Geteuid() != 0 {
-		neighbour.Missing(tb, "the right to chroot to GnuPG 2.4", "run the tests as root")
-	}
-	return filepath.Clean(root)
 }

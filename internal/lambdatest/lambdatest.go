@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 const (
@@ -146,7 +148,7 @@ func (f *Function) run() (*process, error) {
 		"AWS_LAMBDA_FUNCTION_NAME=homing", "_HANDLER=bootstrap", "PATH=/usr/bin:/bin"}, f.environ...)
 	p.cmd.Stdout, p.cmd.Stderr = &f.log, &f.log
 	p.cmd.SysProcAttr = new(syscall.SysProcAttr)
-	dieWithParent(p.cmd.SysProcAttr)
+	neighbour.DieWithParent(p.cmd.SysProcAttr, syscall.SIGKILL)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}

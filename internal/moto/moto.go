@@ -27,9 +27,6 @@ import (
 const (
 	// program is where Debian puts it, inside the root.
 	program = "/usr/bin/moto_server"
-	// defaultTrixie is where test.sh makes the Debian 13 root unless the
-	// environment variable NEIGHBOUR_TRIXIE says otherwise.
-	defaultTrixie = "/var/cache/homing-test/trixie"
 	// patience is how long a slow machine may take to start it.
 	patience = 60 * time.Second
 	// Region is in the URLs and ARNs of what moto makes.
@@ -45,7 +42,7 @@ type Server struct {
 // installed it ends the test as package neighbour does.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	root := require(tb)
+	root := neighbour.Trixie(tb, "moto", program)
 	var err error
 	for range 5 { // the port it is given may be taken before it listens
 		var s *Server
@@ -55,21 +52,6 @@ func Start(tb testing.TB) *Server {
 	}
 	tb.Fatalf("start moto: %v", err)
 	return nil
-}
-
-func require(tb testing.TB) (root string) {
-	tb.Helper()
-	root = os.Getenv("NEIGHBOUR_TRIXIE")
-	if root == "" {
-		root = defaultTrixie
-	}
-	if _, err := os.Stat(filepath.Join(root, program)); err != nil {
-		neighbour.Missing(tb, "moto in "+root, "./test.sh as root makes it")
-	}
-	if os.Geteuid() != 0 {
-		neighbour.Missing(tb, "the right to chroot to moto", "run the tests as root")
-	}
-	return filepath.Clean(root)
 }
 
 func start(tb testing.TB, root string) (*Server, error) {
@@ -92,7 +74,7 @@ func start(tb testing.TB, root string) (*Server, error) {
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "LC_ALL=C.UTF-8"}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
-	dieWithParent(cmd.SysProcAttr)
+	neighbour.DieWithParent(cmd.SysProcAttr, syscall.SIGKILL)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

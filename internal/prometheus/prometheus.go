@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +114,8 @@ func (s *Server) start(program, config string) error {
 	s.cmd = exec.Command(program, "--config.file="+config, "--web.listen-address="+address,
 		"--storage.tsdb.path="+filepath.Join(filepath.Dir(config), "data"))
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.SysProcAttr = new(syscall.SysProcAttr)
+	neighbour.DieWithParent(s.cmd.SysProcAttr, syscall.SIGKILL)
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 // patience is how long anything may take that is waited for. It is long because
@@ -63,8 +65,8 @@ func launchAs(tb testing.TB, user *syscall.Credential, env environment, args ...
 	d := &daemon{cmd: exec.Command(site.program, args...), exited: make(chan struct{})}
 	d.cmd.Env = env.list()
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
-	d.cmd.SysProcAttr = dieWithParent()
-	d.cmd.SysProcAttr.Credential = user
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+	neighbour.DieWithParent(d.cmd.SysProcAttr, syscall.SIGKILL)
 	if err := d.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,6 +78,8 @@ func start(tb testing.TB, program string) (*Server, error) {
 	cmd := exec.Command(program, "--port", address, "--region", region, "--keep-alive", "--quiet",
 		"posix", "--versioning-dir", tb.TempDir(), tb.TempDir())
 	cmd.Env = append(cmd.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	cmd.SysProcAttr = new(syscall.SysProcAttr)
+	neighbour.DieWithParent(cmd.SysProcAttr, syscall.SIGKILL)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {

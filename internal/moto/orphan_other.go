@@ -1,8 +1,0 @@
-//go:build !linux
-
-package moto
-
-import "syscall"
-
-// dieWithParent does nothing where the kernel offers nothing for it.
-func dieWithParent(*syscall.SysProcAttr) {}
