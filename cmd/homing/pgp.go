@@ -84,9 +84,6 @@ func writePair(secretPath string, secret []byte, publicPath string, public []byt
 		return taken(err)
 	}
 	if err := writeNew(secretPath, secret); err != nil {
-		if !errors.Is(err, fs.ErrExist) {
-			err = errors.Join(err, os.Remove(secretPath)) // half of a key is none
-		}
 		return errors.Join(taken(err), os.Remove(publicPath))
 	}
 	return nil

@@ -88,14 +88,21 @@ type boundless struct{}
 func (boundless) Resize(int64) bool { return true }
 func (boundless) Release()          {}
 
-// writeNew makes a file; one that is there already is left alone.
+// writeNew makes a file whole and durably, or none; one that is there already is
+// left alone.
 func writeNew(path string, octets []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(octets)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(path)) // a part is none, and would be in the way of the next try
+	}
+	return nil
 }
 
 func (q *queueCommand) drop() *cobra.Command {

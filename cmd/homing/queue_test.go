@@ -2,12 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +20,32 @@ import (
 
 	"github.com/homing-mail/homing/spool"
 )
+
+// TestWriteNew: a file that cannot be written whole is not left behind, to be taken
+// for the message or to be in the way of the next try.
+func TestWriteNew(t *testing.T) {
+	const most = 1000
+	path := filepath.Join(t.TempDir(), "1.eml")
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: most, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := writeNew(path, make([]byte, most+1))
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := os.Stat(path); !errors.Is(err, syscall.EFBIG) || !errors.Is(there, fs.ErrNotExist) {
+		t.Errorf("with too little room it ends with %v, and the file is there: %v", err, there == nil)
+	}
+	if err := writeNew(path, []byte(testMail)); err != nil || read(t, path) != testMail {
+		t.Errorf("with room it ends with %v", err)
+	}
+}
 
 // evil is what a terminal would obey: a colour, a title, an end of line, the
 // C1 form of an escape, and a change of direction.
