@@ -72,23 +72,13 @@ func (in *Intake) Take(ctx context.Context, source string, e *notice.Envelope) e
 		return fmt.Errorf("notification %s: %w", e.MessageID, err)
 	}
 	for i, a := range arrivals {
-		in.Observer.Notification(source, string(kind), result(a, taken[i]))
+		in.Observer.Notification(source, string(kind), taken[i].Result())
 		in.Log.Debug("taken", "source", source, "kind", kind, "notification", e.MessageID, "id", a.ID, "as", taken[i])
 	}
 	if kind == notice.KindUnknown {
 		in.report(source, e)
 	}
 	return nil
-}
-
-func result(a spool.Arrival, taken spool.Taken) string {
-	switch {
-	case taken == spool.Repeated:
-		return "repeated"
-	case taken == spool.Accepted && a.Hold != "":
-		return "held"
-	}
-	return "accepted"
 }
 
 // Read returns what a verified notification announces, without taking it: no

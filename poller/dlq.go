@@ -212,8 +212,8 @@ func (d *DeadLetters) accept(ctx context.Context, n *news) error {
 		d.observer.Notification(sourceDead, string(n.kind), "failed")
 		return err
 	}
-	for i, a := range n.arrivals {
-		d.observer.Notification(sourceDead, string(n.kind), result(a, taken[i]))
+	for _, t := range taken {
+		d.observer.Notification(sourceDead, string(n.kind), t.Result())
 	}
 	return nil
 }

@@ -82,12 +82,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			s.sweep(ctx)
 		}
 		// Replicas that were started together need not list together.
-		timer := time.NewTimer(s.Interval + rand.N(s.Interval/10+1))
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
+		pause(ctx, s.Interval+rand.N(s.Interval/10+1))
 	}
 	return nil
 }

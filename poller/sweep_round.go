@@ -240,11 +240,7 @@ func (r *sweepRound) took(finds []sweepFind, taken []spool.Taken) {
 	r.found += len(finds)
 	r.Observer.SweptObjects(sweptFound, len(finds))
 	for i, f := range finds {
-		result := "accepted"
-		if taken[i] == spool.Repeated {
-			result = "repeated"
-		}
-		r.Observer.Notification(sourceSweep, kindObject, result)
+		r.Observer.Notification(sourceSweep, kindObject, taken[i].Result())
 		r.Log.Info("found in the bucket", "source", sourceSweep, "id", f.ID(f.Version), "key", f.Key, "stored", f.Stored, "as", taken[i])
 	}
 }

@@ -143,7 +143,7 @@ func (q *Queue) one(ctx context.Context, n *news, a spool.Arrival) fate {
 			return q.troubled(ctx, err)
 		}
 		if round == 0 {
-			q.observer.Notification(source, string(n.kind), result(a, taken))
+			q.observer.Notification(source, string(n.kind), taken.Result())
 		}
 		if item == nil {
 			return fate{finished: true}
@@ -158,16 +158,6 @@ func (q *Queue) one(ctx context.Context, n *news, a spool.Arrival) fate {
 		pause(ctx, f.wait)
 	}
 	return f
-}
-
-func result(a spool.Arrival, taken spool.Taken) string {
-	switch {
-	case taken == spool.Repeated:
-		return "repeated"
-	case taken == spool.Accepted && a.Hold != "":
-		return "held"
-	}
-	return "accepted"
 }
 
 // decide says what an outcome means for the message, and whether to go on with

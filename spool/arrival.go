@@ -23,9 +23,18 @@ type Taken string
 // What may become of an arrival.
 const (
 	Accepted Taken = "accepted" // a new item
+	SetAside Taken = "held"     // a new item, held at once
 	Added    Taken = "added"    // a known message, with recipients not named before
 	Repeated Taken = "repeated" // nothing new
 )
+
+// Result is what metrics call it: accepted, held or repeated.
+func (t Taken) Result() string {
+	if t == Added {
+		return string(Accepted)
+	}
+	return string(t)
+}
 
 // Accept takes responsibility for the arrivals, all or none: when it returns
 // nil they are on disk. A message that is known already gets the recipients it
@@ -48,7 +57,7 @@ func (s *Spool) Accept(ctx context.Context, arrivals ...Arrival) ([]Taken, error
 		return nil, err
 	}
 	for _, t := range taken {
-		if t == Accepted {
+		if t == Accepted || t == SetAside {
 			s.open.Add(1)
 		}
 	}
@@ -69,7 +78,11 @@ func (s *Spool) accept(tx *tx, a *Arrival, state State) (Taken, error) {
 	if _, err := addRecipients(tx, id, a.Recipients); err != nil {
 		return "", err
 	}
-	return Accepted, addContent(tx, id, a.Content)
+	taken := Accepted
+	if a.Hold != "" {
+		taken = SetAside
+	}
+	return taken, addContent(tx, id, a.Content)
 }
 
 // insert makes a new row and returns its number, 0 when the message is known.

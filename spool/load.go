@@ -9,7 +9,8 @@ import (
 )
 
 // load reads whole items, in the order of ids; one that has vanished meanwhile
-// is left out.
+// is left out. Their rows are read first: where one is changed before the rest is
+// read, its generation tells Record so.
 func (s *Spool) load(ctx context.Context, ids []int64) ([]*Item, error) {
 	if len(ids) == 0 {
 		return nil, nil
