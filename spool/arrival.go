@@ -130,11 +130,14 @@ func (s *Spool) amend(tx *tx, a *Arrival, to State) (Taken, error) {
 	var id int64
 	var receipt bool
 	var state State
-	var lost bool // it cannot be fetched from where it was said to lie
+	// It cannot be fetched from where it was said to lie. A notice that knows no
+	// version is no news of what was held after it had been read.
+	var lost bool
 	// It was done with where it was said to lie, and need not be there any more.
 	// What homing moved has no ETag: where that lies it knows itself.
 	var left bool
-	if err := tx.row(`SELECT id, receipt, state, bucket = '' OR (state = 'held' OR missing <> 0) AND (bucket, object, version) <> (?2, ?3, ?4),
+	if err := tx.row(`SELECT id, receipt, state, bucket = '' OR missing <> 0 AND (bucket, object, version) <> (?2, ?3, ?4)
+		OR state = 'held' AND ((bucket, object) <> (?2, ?3) OR ?4 NOT IN ('', version)),
 		state = 'done' AND etag <> '' AND (bucket, object) <> (?2, ?3)
 		FROM item WHERE message = ?1`, a.ID, a.Bucket, a.Key, a.Version).Scan(&id, &receipt, &state, &lost, &left); err != nil {
 		return "", err

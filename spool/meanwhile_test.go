@@ -75,6 +75,26 @@ func TestLaterNoticeSaysWhereTheMessageLies(t *testing.T) {
 	}
 }
 
+// What was read and then held is a person's, though the notices of it do not know
+// the version that was read; one of another version is news.
+func TestRepeatedNoticeLeavesWhatIsHeld(t *testing.T) {
+	s := openTest(t, Options{})
+	accept(t, s, arrival("m1", "a@x"))
+	record(t, s, &Outcome{Item: dueOne(t, s), State: Held, Reason: "550", Version: "v1", ETag: "e"})
+	if got := accept(t, s, arrival("m1", "a@x")); got != Repeated || find(t, s, "m1").State != Held {
+		t.Errorf("a repetition was %s and left %+v", got, find(t, s, "m1"))
+	}
+	item, _, err := s.Lease(t.Context(), arrival("m1", "a@x"))
+	if it := find(t, s, "m1"); item != nil || err != nil || it.State != Held || it.Version != "v1" {
+		t.Errorf("a queue's repetition was leased as %+v, %v, and left %+v", item, err, it)
+	}
+	restored := arrival("m1", "a@x")
+	restored.Version = "v2"
+	if got := accept(t, s, restored); got != Added || dueOne(t, s).Version != "v2" {
+		t.Errorf("another version was %s", got)
+	}
+}
+
 func TestMoveIsKeptWhenRecipientsComeMeanwhile(t *testing.T) {
 	s := openTest(t, Options{})
 	accept(t, s, arrival("m1", "a@x"))
