@@ -63,6 +63,8 @@ func (s *Spool) keepMade(ctx context.Context) error {
 		return tx.row("INSERT INTO meta VALUES ('made', ?) ON CONFLICT DO UPDATE SET value = min(value, excluded.value) RETURNING value",
 			s.opts.Now().UnixMilli()).Scan(&made)
 	})
-	s.made = time.UnixMilli(made)
+	if err == nil {
+		s.made = time.UnixMilli(made)
+	}
 	return err
 }

@@ -27,8 +27,11 @@ func (s *Spool) Lease(ctx context.Context, a Arrival) (*Item, Taken, error) {
 		}
 		return tx.row("SELECT id, state FROM item WHERE message = ?", a.ID).Scan(&id, &state)
 	})
-	if err != nil || state != Queued {
-		return nil, taken, err
+	if err != nil { // where ctx ended, the writer may be at work on the others yet
+		return nil, "", err
+	}
+	if state != Queued {
+		return nil, taken, nil
 	}
 	item, err := s.claimOne(ctx, id)
 	return item, taken, err

@@ -133,6 +133,9 @@ func (s *Spool) change(ctx context.Context, numbers []int64, one func(*tx, int64
 		}
 		return nil
 	})
+	if err != nil {
+		return 0, err
+	}
 	s.signal()
-	return changed, err
+	return changed, nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -643,6 +644,41 @@ func TestMaintainSignalsAndStops(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+}
+
+// A caller that has left and the writer that goes on do not get in each other's
+// way: for the race detector.
+func TestCallersThatLeave(t *testing.T) {
+	var armed atomic.Pointer[context.CancelFunc]
+	s := openTest(t, Options{Now: func() time.Time {
+		if leave := armed.Swap(nil); leave != nil {
+			(*leave)() // the writer is at work on what is asked for below
+		}
+		return time.Now()
+	}})
+	accept(t, s, arrival("m0", "a@example.org"))
+	calls := map[string]func(context.Context) error{
+		"lease": func(ctx context.Context) error {
+			item, _, err := s.Lease(ctx, arrival("m1", "a@example.org"))
+			if item != nil {
+				s.Release(item.Number)
+			}
+			return err
+		},
+		"retry": func(ctx context.Context) error {
+			_, err := s.Retry(ctx, 1)
+			return err
+		},
+	}
+	for name, call := range calls {
+		for range 50 {
+			ctx, cancel := context.WithCancel(t.Context())
+			armed.Store(&cancel)
+			if err := call(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 }
 
 func TestLease(t *testing.T) {

@@ -65,7 +65,8 @@ func (w *writer) close() error {
 }
 
 // do runs work in a transaction and returns nil when it is on disk. When ctx
-// ends early the write may happen all the same. work may be run twice, the
+// ends early the write may happen all the same, and what work sets may be set
+// while the caller goes on: it is for who was told nil. work may be run twice, the
 // first time without effect.
 func (w *writer) do(ctx context.Context, work func(*tx) error) error {
 	c := &call{work: work, done: make(chan error, 1)}
@@ -95,7 +96,7 @@ func (w *writer) foreign(ctx context.Context) (bool, error) {
 		w.seen = version
 		return err
 	})
-	return changed, err
+	return err == nil && changed, err
 }
 
 func (w *writer) run(ctx context.Context) {
