@@ -45,10 +45,12 @@ type Config struct {
 	// at a time in flight on each.
 	Exclusive bool
 
-	// Refused, which may be nil, is called once, when every test of an Exclusive
-	// client has been refused many times in a row: with a limit of 1 each is.
-	// Until the limit is raised no message is delivered.
-	Refused func()
+	// Misset, which may be nil, is called when an Exclusive client finds that limit
+	// wrong, at most once for either: too low, so that no message is delivered,
+	// for every test has been refused many times in a row; or too high, so that
+	// nothing is kept apart, for a third session for a mailbox was accepted. The
+	// second is looked at once, with the first delivery.
+	Misset func(tooHigh bool)
 
 	// Observer may be nil.
 	Observer Observer
@@ -112,7 +114,8 @@ type Client struct {
 	retry    *time.Timer // wakes the scheduler when backoff is over
 	reported census
 	refused  int  // tests of the witnesses in a row
-	told     bool // Config.Refused was called
+	told     bool // Config.Misset was called with false
+	measured bool // whether to call it with true was found out
 }
 
 // New returns a Client. It does not connect: the first delivery does.

@@ -79,6 +79,7 @@ func (k *conn) prove(t *transaction) error {
 		switch {
 		case err == nil && refusal == nil:
 			k.client.tested(true)
+			k.client.measure(t)
 			return nil
 		case err == nil:
 			k.release()
@@ -177,11 +178,31 @@ func (c *Client) tested(passed bool) {
 	if c.refused++; passed {
 		c.refused = 0
 	}
-	tell := c.refused == manyRefusals && !c.told && c.config.Refused != nil
+	tell := c.refused == manyRefusals && !c.told && c.config.Misset != nil
 	c.told = c.told || tell
 	c.mu.Unlock()
 	if tell {
-		c.config.Refused()
+		c.config.Misset(false)
+	}
+}
+
+// measure tries, until that was possible once, whether a third session is accepted
+// while the two of t stand.
+func (c *Client) measure(t *transaction) {
+	c.mu.Lock()
+	due := !c.measured && c.config.Misset != nil
+	c.measured = true
+	c.mu.Unlock()
+	if !due {
+		return
+	}
+	switch room, err := c.Room(t.ctx, t.mailbox, 1); {
+	case err != nil:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.measured = false
+	case room > 0:
+		c.config.Misset(true)
 	}
 }
 

@@ -278,18 +278,47 @@ func TestWitnessOfData(t *testing.T) {
 }
 
 // With a limit of 1 no test is ever passed: that is said, once.
-func TestRefusedIsTold(t *testing.T) {
+func TestLimitTooLow(t *testing.T) {
 	const rounds = 2 * manyRefusals
-	told := 0
-	config := Config{Connections: 1, Exclusive: true, Refused: func() { told++ }}
+	told := map[bool]int{}
+	config := Config{Connections: 1, Exclusive: true, Misset: func(tooHigh bool) { told[tooHigh]++ }}
 	playConfigured(t, config, []string{
 		greetDovecot + strings.Repeat(announced+withdrawn, rounds) + announced + octets + bye,
 		greetDovecot + asked + crowded + strings.Repeat(askedAgain+crowded, rounds-1) + askedAgain + yes + released + bye,
+		greetDovecot + third + crowded + bye,
 	}, func(t *testing.T, th *theatre) {
 		for isBusy(th.bob()) {
 		}
-		if told != 1 {
-			t.Errorf("told %d times", told)
+		if told[false] != 1 || told[true] != 0 {
+			t.Errorf("told %v", told)
+		}
+	})
+}
+
+// third is a session that is no use to anybody.
+const third = `
+	C: MAIL FROM:<>
+	S: 250 2.1.0 OK
+	C: RCPT TO:<bob@y.test>
+`
+
+// Without a limit every test is passed: that is said, once, as soon as it is found.
+func TestLimitTooHigh(t *testing.T) {
+	told := map[bool]int{}
+	config := Config{Connections: 1, Exclusive: true, Misset: func(tooHigh bool) { told[tooHigh]++ }}
+	playConfigured(t, config, []string{
+		greetDovecot + strings.Repeat(announced+octets, 3) + bye,
+		greetDovecot + asked + yes + strings.Repeat(askedAgain+yes, 2) + released + bye,
+		greetDovecot + "CLOSE\n", // which proves nothing
+		greetDovecot + third + yes + bye,
+	}, func(t *testing.T, th *theatre) {
+		for range 3 {
+			if err := th.bob(); err != nil {
+				t.Error(err)
+			}
+		}
+		if told[false] != 0 || told[true] != 1 {
+			t.Errorf("told %v", told)
 		}
 	})
 }

@@ -138,14 +138,18 @@ func (a *app) destination() (exit, error) {
 	}
 	c := lmtpConfig(to)
 	c.Connections, c.Observer = int(a.cfg.LMTPConnections), connections{a.metrics}
-	c.Exclusive, c.Refused = a.cfg.LMTPExclusive, a.allRefused
+	c.Exclusive, c.Misset = a.cfg.LMTPExclusive, a.limitMisset
 	return lmtp.New(c), nil
 }
 
-// allRefused says what hardly anything else explains.
-func (a *app) allRefused() {
-	a.log.Error("no mail can be delivered: Dovecot refuses every second session for a mailbox, which HOMING_LMTP_EXCLUSIVE needs; "+
-		"the mail waits. Set lmtp_user_concurrency_limit = 2 in Dovecot and reload it, and see: homing check", "destination", a.cfg.DeliverTo.String())
+// limitMisset says what is wrong with lmtp_user_concurrency_limit.
+func (a *app) limitMisset(tooHigh bool) {
+	what := "no mail is delivered, it waits: Dovecot refuses every second session for a mailbox, which HOMING_LMTP_EXCLUSIVE needs"
+	if tooHigh {
+		what = "HOMING_LMTP_EXCLUSIVE keeps nothing apart: Dovecot accepts a third session for a mailbox"
+	}
+	a.log.Error(what, "destination", a.cfg.DeliverTo.String(),
+		"mend", "set lmtp_user_concurrency_limit = 2 in Dovecot and reload it; homing check tries it")
 }
 
 // lmtpConfig is where a server is and how to speak to it.

@@ -141,12 +141,18 @@ func (h *home) addUser(name string) {
 // editUsers changes Dovecot's file of users as an administrator does.
 func (h *home) editUsers(edit func(string) string) {
 	h.tb.Helper()
-	text := h.readDovecot("users")
+	h.editDovecot("users", edit)
+}
+
+// editDovecot changes a file in Dovecot's directory, and reloads Dovecot.
+func (h *home) editDovecot(name string, edit func(string) string) {
+	h.tb.Helper()
+	text := h.readDovecot(name)
 	edited := edit(text)
 	if edited == text {
 		h.tb.Fatalf("nothing to change in %q", text)
 	}
-	path := filepath.Join(filepath.Dir(h.dovecot.MailRoot), "users")
+	path := filepath.Join(filepath.Dir(h.dovecot.MailRoot), name)
 	if err := os.WriteFile(path, []byte(edited), 0o644); err != nil {
 		h.tb.Fatal(err)
 	}
