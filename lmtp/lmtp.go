@@ -115,7 +115,7 @@ type Client struct {
 	reported census
 	refused  int  // tests of the witnesses in a row
 	told     bool // Config.Misset was called with false
-	measured bool // whether to call it with true was found out
+	measured bool // whether to call it with true was looked at
 }
 
 // New returns a Client. It does not connect: the first delivery does.

@@ -51,6 +51,9 @@ var standBack = [...]time.Duration{
 // limit of 1. One message makes so many in some ten seconds.
 const manyRefusals = 100
 
+// measureTime is how long the first delivery may be held up by a third session.
+const measureTime = 3 * time.Second
+
 // sendAlone sends the octets of t, whose RCPT was accepted, if the witness is
 // accepted too, and waits for the verdict.
 func (k *conn) sendAlone(t *transaction) error {
@@ -186,8 +189,8 @@ func (c *Client) tested(passed bool) {
 	}
 }
 
-// measure tries, until that was possible once, whether a third session is accepted
-// while the two of t stand.
+// measure tries, once, whether a third session is accepted while the two of t
+// stand. If it cannot tell, there is still homing check: no mail is to wait for it.
 func (c *Client) measure(t *transaction) {
 	c.mu.Lock()
 	due := !c.measured && c.config.Misset != nil
@@ -196,12 +199,9 @@ func (c *Client) measure(t *transaction) {
 	if !due {
 		return
 	}
-	switch room, err := c.Room(t.ctx, t.mailbox, 1); {
-	case err != nil:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.measured = false
-	case room > 0:
+	ctx, cancel := context.WithTimeout(t.ctx, measureTime)
+	defer cancel()
+	if room, err := c.Room(ctx, t.mailbox, 1); err == nil && room > 0 {
 		c.config.Misset(true)
 	}
 }

@@ -309,7 +309,6 @@ func TestLimitTooHigh(t *testing.T) {
 	playConfigured(t, config, []string{
 		greetDovecot + strings.Repeat(announced+octets, 3) + bye,
 		greetDovecot + asked + yes + strings.Repeat(askedAgain+yes, 2) + released + bye,
-		greetDovecot + "CLOSE\n", // which proves nothing
 		greetDovecot + third + yes + bye,
 	}, func(t *testing.T, th *theatre) {
 		for range 3 {
@@ -319,6 +318,26 @@ func TestLimitTooHigh(t *testing.T) {
 		}
 		if told[false] != 0 || told[true] != 1 {
 			t.Errorf("told %v", told)
+		}
+	})
+}
+
+// A third session that does not come about holds up nobody for long, nor twice.
+func TestLimitUnknown(t *testing.T) {
+	config := Config{Connections: 1, Exclusive: true, Misset: func(bool) { t.Error("told") }}
+	playConfigured(t, config, []string{
+		greetDovecot + announced + octets + announced + octets + bye,
+		greetDovecot + asked + yes + askedAgain + yes + released + bye,
+		"STALL",
+	}, func(t *testing.T, th *theatre) {
+		began := time.Now()
+		for range 2 {
+			if err := th.bob(); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took > 2*measureTime {
+			t.Errorf("took %s", took)
 		}
 	})
 }
