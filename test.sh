@@ -27,13 +27,14 @@ opentofu=v1.10.6
 typings=(@cdktf/provider-aws@21.22.1 @cdktf/provider-cloudflare@13.9.1)
 
 # On the machine itself: a C compiler for the race detector, Dovecot 2.3 (on
-# Debian 12), smtp-source (in postfix) to measure against, promtool, the AWS CLI,
+# Debian 12), what homing is measured against, promtool, the AWS CLI,
 # a browser for the contact form, what builds the Debian 13 root.
 host_packages=(
 	awscli ca-certificates debian-archive-keyring debootstrap
 	gcc libc6-dev libsasl2-modules
 	dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve dovecot-submissiond
-	caddy gnupg nginx-light postfix prometheus swaks
+	caddy gnupg nginx-light prometheus swaks
+	fetchmail getmail6 postfix
 	chromium fonts-liberation fonts-noto-color-emoji
 )
 if ! command -v npm >/dev/null; then
@@ -143,7 +144,7 @@ install_packages() {
 	say "packages: installing ${missing[*]}"
 	export DEBIAN_FRONTEND=noninteractive
 	logged "refreshing the package lists" apt update
-	# smtp-source is all that is wanted of Postfix.
+	# The tests configure Postfix themselves.
 	debconf-set-selections <<<'postfix postfix/main_mailer_type select No configuration'
 	forbid_services
 	logged "installing packages" apt install -y --no-install-recommends "${missing[@]}"

@@ -262,20 +262,3 @@ func TestCPUTime(t *testing.T) {
 		t.Logf("50 deliveries: %v", used)
 	})
 }
-
-func TestGroupTicks(t *testing.T) {
-	const line = "77 (a (b) c) S 1 70 70 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5"
-	for _, test := range []struct {
-		group int
-		want  int64
-	}{{70, 100}, {77, 0}} {
-		if got, err := groupTicks(line, test.group); got != test.want || err != nil {
-			t.Errorf("group %d: got %d, %v, want %d", test.group, got, err, test.want)
-		}
-	}
-	for _, damaged := range []string{"", "77 (a) S 1 70", strings.ReplaceAll(line, "30", "x")} {
-		if _, err := groupTicks(damaged, 70); err == nil {
-			t.Errorf("%q was read without an error", damaged)
-		}
-	}
-}

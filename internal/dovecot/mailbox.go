@@ -2,8 +2,11 @@ package dovecot
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +41,25 @@ func (s *Server) WaitMessages(tb testing.TB, user, folder string, n int) [][]byt
 		tb.Fatalf("waiting for %d messages in %s of %s on Dovecot %s: %v\n%s", n, folder, user, s.Version, err, s.Log())
 	}
 	return s.Mailbox(tb, user, folder)
+}
+
+// Put lays messages into a user's INBOX as they are, undelivered: as mail that
+// waits to be fetched.
+func (s *Server) Put(tb testing.TB, user string, messages ...[]byte) {
+	tb.Helper()
+	local, domain, _ := strings.Cut(user, "@")
+	path := filepath.Join(s.MailRoot, domain)
+	for _, name := range []string{"", local, "Maildir", "cur", "../tmp", "../new"} {
+		path = filepath.Join(path, name)
+		if err := s.makeOwned(path); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	for _, message := range messages {
+		if err := s.writeOwned(filepath.Join(path, rand.Text()), string(message)); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 func (s *Server) read(user, folder string) (messages [][]byte, err error) {

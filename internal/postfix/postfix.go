@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +132,20 @@ func (s *Server) run(tb testing.TB, program, command string) {
 	if out, err := exec.Command(program, "-c", s.dir, command).CombinedOutput(); err != nil {
 		tb.Fatalf("postfix %s: %v\n%s\n%s", command, err, out, s.Log(tb))
 	}
+}
+
+// Master is the id of its first process, and of the process group of all.
+func (s *Server) Master(tb testing.TB) int {
+	tb.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "queue", "pid", "master.pid"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return pid
 }
 
 // Log is what it has logged.

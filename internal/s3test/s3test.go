@@ -96,6 +96,14 @@ func (s *Server) Put(bucket, key string, body []byte, metadata map[string]string
 	return nil
 }
 
+// Remove takes an object away, past the fault hook, as [Server.Put] puts it there.
+func (s *Server) Remove(bucket, key string) error {
+	if _, err := s.backend.DeleteObject(bucket, key); err != nil {
+		return fmt.Errorf("remove s3://%s/%s: %w", bucket, key, err)
+	}
+	return nil
+}
+
 // Inject lets the hook decide about every request from now on; nil ends that.
 func (s *Server) Inject(hook Hook) { s.hook.Store(&hook) }
 

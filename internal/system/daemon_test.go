@@ -234,8 +234,11 @@ func (j *journal) tail() string {
 }
 
 // lines returns the log lines with this message.
-func (j *journal) lines(message string) (found []map[string]any) {
-	for line := range bytes.Lines(j.all()) {
+func (j *journal) lines(message string) []map[string]any { return j.after(0, message) }
+
+// after returns those among them that begin behind so many octets.
+func (j *journal) after(octets int, message string) (found []map[string]any) {
+	for line := range bytes.Lines(j.all()[octets:]) {
 		var fields map[string]any
 		if json.Unmarshal(line, &fields) == nil && fields["msg"] == message {
 			found = append(found, fields)

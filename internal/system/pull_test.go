@@ -152,9 +152,9 @@ func TestIdlePollsCostNothing(t *testing.T) {
 	if testing.Short() {
 		quiet = 25 * time.Second
 	}
-	before, polls := cpu(t, d), server.Calls()["ReceiveMessage"]
+	before, polls := d.cpu(t), server.Calls()["ReceiveMessage"]
 	<-time.After(quiet)
-	used := cpu(t, d) - before
+	used := d.cpu(t) - before
 	share := used.Seconds() / quiet.Seconds()
 	t.Logf("idle for %v: %v of processor time, %.2f %% of a core, %d polls", quiet, used, 100*share, server.Calls()["ReceiveMessage"]-polls)
 	if share > 0.005 {
@@ -163,32 +163,19 @@ func TestIdlePollsCostNothing(t *testing.T) {
 	d.stop(t)
 }
 
-// cpu is the processor time that a process has used.
-func cpu(tb testing.TB, d *daemon) time.Duration {
-	tb.Helper()
-	used, err := processTime(d.cmd.Process.Pid)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return used
-}
-
-// BenchmarkPull compares the rates at which mail comes home through the webhook
-// and through a queue, between the same neighbours, in turns.
+// BenchmarkPull compares the rate at which mail comes home through a queue with
+// that through the webhook, between the same neighbours.
 func BenchmarkPull(b *testing.B) {
-	const many = 1500
-	for range b.N {
-		h := &home{tb: b, dovecot: dovecot.Start(b, dovecot.Options{Version: dovecot.V23, Users: users(crowd...)}), s3: memoryS3(b)}
-		var posted, pulled time.Duration
-		for range 2 {
-			posted += byWebhook(b, h, many)
-			pulled += byQueue(b, h, many, 1)
-		}
-		rate := func(d time.Duration) float64 { return 2 * many / d.Seconds() }
-		b.ReportMetric(rate(posted), "webhook/s")
-		b.ReportMetric(rate(pulled), "sqs/s")
-		b.ReportMetric(rate(pulled)/rate(posted), "sqs/webhook")
+	h := &home{tb: b, dovecot: dovecot.Start(b, dovecot.Options{Version: dovecot.V23, Users: users(crowd...)}), s3: memoryS3(b)}
+	var pulled, ratios []float64
+	for b.Loop() {
+		posted := byWebhook(b, h, *messages)
+		took := byQueue(b, h, *messages, 1)
+		pulled = append(pulled, float64(*messages)/took.Seconds())
+		ratios = append(ratios, posted.Seconds()/took.Seconds())
 	}
+	compare(b, ratios)
+	b.ReportMetric(median(pulled), "msgs/s")
 }
 
 func byWebhook(b *testing.B, h *home, many int) time.Duration {
@@ -245,24 +232,22 @@ func delivered(tb testing.TB, all []*daemon) (sum float64) {
 	return sum
 }
 
-// BenchmarkExclusive compares the rates with and without HOMING_LMTP_EXCLUSIVE, of
-// one homing and of three, each with the Dovecot that contrib/dovecot makes for it.
+// BenchmarkExclusive compares the rate with HOMING_LMTP_EXCLUSIVE with that without,
+// of one homing and of three, each with the Dovecot that contrib/dovecot makes for it.
 func BenchmarkExclusive(b *testing.B) {
-	const many = 1500
-	for range b.N {
-		alone := &home{tb: b, dovecot: dovecot.Start(b, shipped(b, dovecot.V23, users(crowd...))), s3: memoryS3(b)}
-		several := &home{tb: b, dovecot: dovecot.Start(b, forReplicas(b, shipped(b, dovecot.V23, users(crowd...)))), s3: memoryS3(b)}
-		var plain, exclusive [4]time.Duration // by the number of replicas
-		for range 2 {
-			for _, n := range []int{1, 3} {
-				plain[n] += byQueue(b, alone, many, n)
-				exclusive[n] += byQueue(b, several, many, n, "HOMING_LMTP_EXCLUSIVE", "true")
+	alone := &home{tb: b, dovecot: dovecot.Start(b, shipped(b, dovecot.V23, users(crowd...))), s3: memoryS3(b)}
+	several := &home{tb: b, dovecot: dovecot.Start(b, forReplicas(b, shipped(b, dovecot.V23, users(crowd...)))), s3: memoryS3(b)}
+	for _, replicas := range []int{1, 3} {
+		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) {
+			var rates, ratios []float64
+			for b.Loop() {
+				plain := byQueue(b, alone, *messages, replicas)
+				exclusive := byQueue(b, several, *messages, replicas, "HOMING_LMTP_EXCLUSIVE", "true")
+				rates = append(rates, float64(*messages)/exclusive.Seconds())
+				ratios = append(ratios, plain.Seconds()/exclusive.Seconds())
 			}
-		}
-		rate := func(d time.Duration) float64 { return 2 * many / d.Seconds() }
-		b.ReportMetric(rate(plain[1]), "one/s")
-		b.ReportMetric(rate(plain[3]), "three/s")
-		b.ReportMetric(rate(exclusive[1])/rate(plain[1]), "exclusive/one")
-		b.ReportMetric(rate(exclusive[3])/rate(plain[3]), "exclusive/three")
+			compare(b, ratios)
+			b.ReportMetric(median(rates), "msgs/s")
+		})
 	}
 }
