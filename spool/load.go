@@ -9,9 +9,8 @@ import (
 )
 
 // load reads whole items, in the order of ids; one that has vanished meanwhile
-// is left out. Their rows are read first: where one is changed before the rest is
-// read, its generation tells Record so.
-func (s *Spool) load(ctx context.Context, ids []int64) ([]*Item, error) {
+// is left out.
+func (s *Spool) load(ctx context.Context, ids []int64) (ordered []*Item, err error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -19,24 +18,38 @@ func (s *Spool) load(ctx context.Context, ids []int64) ([]*Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	items := make(map[int64]*Item, len(ids))
-	for _, read := range []func(context.Context, map[int64]*Item, string) error{s.loadRows, s.loadRecipients, s.loadDeliveries} {
-		if err := read(ctx, items, string(list)); err != nil {
+	// A transaction, and not an immediate one as those that write: all of it is of
+	// one moment.
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("spool: read items: %w", err)
+	}
+	defer tx.Rollback() // there is nothing to commit
+	v := &view{spool: s, tx: tx, ids: string(list), now: s.clock.now(), items: make(map[int64]*Item, len(ids))}
+	for _, read := range []func(context.Context) error{v.rows, v.recipients, v.deliveries} {
+		if err := read(ctx); err != nil {
 			return nil, fmt.Errorf("spool: read items: %w", err)
 		}
 	}
-	ordered := make([]*Item, 0, len(ids))
 	for _, id := range ids {
-		if it, ok := items[id]; ok {
+		if it, ok := v.items[id]; ok {
 			ordered = append(ordered, it)
 		}
 	}
 	return ordered, nil
 }
 
-func (s *Spool) loadRows(ctx context.Context, items map[int64]*Item, ids string) error {
-	now := s.clock.now()
-	return s.each(ctx, func(rows *sql.Rows) error {
+// view reads items at one moment.
+type view struct {
+	spool *Spool
+	tx    *sql.Tx
+	ids   string // JSON
+	now   int64
+	items map[int64]*Item
+}
+
+func (v *view) rows(ctx context.Context) error {
+	return v.each(ctx, func(rows *sql.Rows) error {
 		it := &Item{}
 		var received, created, noticed, since, next, missing, inline int64
 		err := rows.Scan(&it.Number, &it.ID, &it.Source, &it.Kind, &it.Bucket, &it.Key, &it.Version, &it.ETag, &it.Size, &it.Receipt, &it.Direct,
@@ -48,42 +61,50 @@ func (s *Spool) loadRows(ctx context.Context, items map[int64]*Item, ids string)
 		if received != 0 {
 			it.Received = time.UnixMilli(received)
 		}
-		it.Age, it.Noticed, it.Tried, it.Wait = span(now-created), span(now-noticed), span(now-since), span(next-now)
+		it.Age, it.Noticed, it.Tried, it.Wait = span(v.now-created), span(v.now-noticed), span(v.now-since), span(next-v.now)
 		if missing != 0 {
-			it.Missing = max(span(now-missing), 1)
+			it.Missing = max(span(v.now-missing), 1)
 		}
-		items[it.Number] = it
+		v.items[it.Number] = it
 		return err
 	}, `SELECT id, message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, created, noticed, since,
 		generation, state, next, attempts, missing, reason, lane,
 		coalesce((SELECT length(octets) FROM content WHERE content.item = item.id), -1)
-		FROM item WHERE id IN (SELECT value FROM json_each(?))`, ids)
+		FROM item WHERE id IN (SELECT value FROM json_each(?))`)
 }
 
-func (s *Spool) loadRecipients(ctx context.Context, items map[int64]*Item, ids string) error {
-	return s.each(ctx, func(rows *sql.Rows) error {
+func (v *view) recipients(ctx context.Context) error {
+	return v.each(ctx, func(rows *sql.Rows) error {
 		var id int64
 		var r Recipient
 		err := rows.Scan(&id, &r.Address, &r.Settled)
-		if it := items[id]; it != nil {
+		if it := v.items[id]; it != nil {
 			it.Recipients = append(it.Recipients, r)
 		}
 		return err
-	}, "SELECT item, address, settled FROM recipient WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, address", ids)
+	}, "SELECT item, address, settled FROM recipient WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, address")
 }
 
-func (s *Spool) loadDeliveries(ctx context.Context, items map[int64]*Item, ids string) error {
-	now := s.clock.now()
-	return s.each(ctx, func(rows *sql.Rows) error {
+func (v *view) deliveries(ctx context.Context) error {
+	return v.each(ctx, func(rows *sql.Rows) error {
 		var id, next int64
 		var d Delivery
 		err := rows.Scan(&id, &d.Mailbox, &d.State, &d.Attempts, &d.Refusals, &next, &d.Reply)
-		d.Wait = span(next - now)
-		if it := items[id]; it != nil {
+		d.Wait = span(next - v.now)
+		if it := v.items[id]; it != nil {
 			it.Deliveries = append(it.Deliveries, d)
 		}
 		return err
-	}, "SELECT item, mailbox, state, attempts, refusals, next, reply FROM delivery WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, mailbox", ids)
+	}, "SELECT item, mailbox, state, attempts, refusals, next, reply FROM delivery WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, mailbox")
+}
+
+// each is the spool's, about the view's items and in its transaction.
+func (v *view) each(ctx context.Context, scan func(*sql.Rows) error, query string) error {
+	stmt, err := v.spool.prepared(ctx, query)
+	if err != nil {
+		return err
+	}
+	return eachOf(ctx, scan, v.tx.StmtContext(ctx, stmt).QueryContext, v.ids)
 }
 
 // each runs one of the package's own queries, which are few and constant, and

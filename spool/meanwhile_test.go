@@ -95,6 +95,39 @@ func TestRepeatedNoticeLeavesWhatIsHeld(t *testing.T) {
 	}
 }
 
+// Whoever looks at an item sees one moment of it: what was recorded together.
+func TestItemIsOfOneMoment(t *testing.T) {
+	s := openTest(t, Options{})
+	accept(t, s, arrival("m1", "a@x"))
+	item := dueOne(t, s)
+	line := func(attempts int) []Delivery {
+		return []Delivery{{Mailbox: "a@x", State: Waiting, Attempts: attempts}}
+	}
+	record(t, s, &Outcome{Item: item, State: Pending, Deliveries: line(0)})
+	guest := openTest(t, Options{Dir: s.opts.Dir, Guest: true})
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for n := 1; n <= 500 && err == nil; n++ {
+			err = s.Record(t.Context(), &Outcome{Item: item, State: Pending, Attempts: n, Deliveries: line(n)})
+		}
+		done <- err
+	}()
+	for {
+		if it := find(t, guest, "m1"); it.Attempts != it.Deliveries[0].Attempts {
+			t.Errorf("after %d attempts it has a mailbox after %d", it.Attempts, it.Deliveries[0].Attempts)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
 func TestMoveIsKeptWhenRecipientsComeMeanwhile(t *testing.T) {
 	s := openTest(t, Options{})
 	accept(t, s, arrival("m1", "a@x"))
