@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/homing-mail/homing/fetcher/awserror"
 )
 
 // firstBytes is how much of an object a trial reads.
@@ -50,7 +52,7 @@ type TrialError struct {
 }
 
 // Error is what S3 said, or why it said nothing.
-func (e *TrialError) Error() string { return plain(e.err) }
+func (e *TrialError) Error() string { return awserror.Text("S3", e.err) }
 
 // Unwrap returns the cause.
 func (e *TrialError) Unwrap() error { return e.err }
@@ -98,7 +100,7 @@ func (t *Trial) Get(ctx context.Context, place Place, key string) (Answer, error
 		}
 	}
 	answer, refused := dated(err), t.refused("s3:GetObject", "arn:aws:s3:::"+place.Bucket+"/"+place.Prefix+"*", err)
-	switch code := codeOf(err); {
+	switch code := awserror.Code(err); {
 	case code == "InvalidRange", code == "InvalidObjectState":
 		return answer, nil // an empty object, or one in an archive: it may be read
 	case code == "NoSuchKey", missing && refused.Sure && refused.Permission == "s3:ListBucket":
@@ -146,7 +148,7 @@ func (t *Trial) refused(permission, resource string, err error) *TrialError {
 		e.mend = t.unanswered(err)
 		return e
 	}
-	status, code := answer.HTTPStatusCode(), codeOf(err)
+	status, code := answer.HTTPStatusCode(), awserror.Code(err)
 	if status != http.StatusForbidden || code != "AccessDenied" {
 		e.mend = unfit(answer.Response.Response, code)
 		return e

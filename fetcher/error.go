@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/homing-mail/homing/fetcher/awserror"
 )
 
 // The reasons why an object could not be fetched or settled.
@@ -58,7 +57,7 @@ type Error struct {
 
 // Error names the object, the cause, and what to do about it.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%s %q of bucket %q: %s", e.op, e.key, e.bucket, plain(e.wrapped))
+	text := fmt.Sprintf("%s %q of bucket %q: %s", e.op, e.key, e.bucket, awserror.Text("S3", e.wrapped))
 	if hint := hints[e.reason]; hint != "" {
 		text += " (" + hint + ")"
 	}
@@ -85,26 +84,6 @@ func (e *Error) Gone() bool { return e.reason == gone }
 // object that is gone, where listing the bucket is not allowed.
 func (e *Error) Denied() bool { return e.reason == denied }
 
-// plain leaves out what the SDK puts round S3's answer.
-func plain(err error) string {
-	if _, sdk := err.(*smithy.OperationError); !sdk {
-		return err.Error()
-	}
-	if unsent, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
-		return fmt.Sprintf("no answer: %v", unsent.Err)
-	}
-	answer, ok1 := errors.AsType[*awshttp.ResponseError](err)
-	api, ok2 := errors.AsType[smithy.APIError](err)
-	if !ok1 || !ok2 {
-		return err.Error()
-	}
-	text := fmt.Sprintf("S3 answered %d %s: %s", answer.HTTPStatusCode(), api.ErrorCode(), api.ErrorMessage())
-	if answer.RequestID != "" {
-		text += ", request " + answer.RequestID // AWS's support asks for it
-	}
-	return text
-}
-
 // because is a cause whose reason is known where it arises.
 type because struct {
 	reason string
@@ -124,11 +103,11 @@ func reasonOf(err error) string {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return canceled
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) || isNetwork(err) {
+	if awserror.Lost(err) {
 		return network
 	}
 	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok {
-		return reasonOfAnswer(answer.Response.Response, codeOf(err))
+		return reasonOfAnswer(answer.Response.Response, awserror.Code(err))
 	}
 	if _, ok := errors.AsType[*smithy.OperationError](err); ok {
 		// The SDK failed before it sent anything: it had no credentials, no
@@ -136,26 +115,6 @@ func reasonOf(err error) string {
 		return configuration
 	}
 	return other
-}
-
-// isNetwork knows the errors of package net, and of the SDK when it could not
-// send a request or was left without an answer.
-func isNetwork(err error) bool {
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	connection, ok := errors.AsType[interface {
-		error
-		ConnectionError() bool
-	}](err)
-	return ok && connection.ConnectionError()
-}
-
-func codeOf(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode()
-	}
-	return ""
 }
 
 // reasonOfAnswer sorts S3's errors:

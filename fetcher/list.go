@@ -13,6 +13,8 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/homing-mail/homing/fetcher/awserror"
 )
 
 // Page is a part of a listing.
@@ -123,7 +125,7 @@ func (f *Fetcher) Tagged(ctx context.Context, ref Ref) (bool, error) {
 	}
 	out, err := f.client.GetObjectTagging(ctx, &s3.GetObjectTaggingInput{
 		Bucket: &ref.Bucket, Key: &ref.Key, VersionId: optional(ref.Version)})
-	if code := codeOf(err); code == "NotImplemented" || code == "NoSuchTagSet" {
+	if code := awserror.Code(err); code == "NotImplemented" || code == "NoSuchTagSet" {
 		return false, nil
 	}
 	if err != nil {

@@ -3,16 +3,14 @@ package kms
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/homing-mail/homing/fetcher/awserror"
 )
 
 // The reasons why an object could not be decrypted.
@@ -45,7 +43,11 @@ type Error struct {
 
 // Error names the cause, and what to do about it.
 func (e *Error) Error() string {
-	text := "KMS: " + plain(e.wrapped)
+	cause := e.wrapped
+	if with, ok := cause.(withKey); ok {
+		cause = with.error
+	}
+	text := "KMS: " + awserror.Text("it", cause)
 	if mend := e.Mend(); mend != "" {
 		text += " (" + mend + ")"
 	}
@@ -116,32 +118,6 @@ func failure(err error) error {
 	return &Error{reason: reasonOf(err), wrapped: err}
 }
 
-// plain leaves out what the SDK puts round KMS's answer.
-func plain(err error) string {
-	if with, ok := err.(withKey); ok {
-		err = with.error
-	}
-	if _, sdk := err.(*smithy.OperationError); !sdk {
-		return err.Error()
-	}
-	if unsent, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
-		return fmt.Sprintf("no answer: %v", unsent.Err)
-	}
-	answer, ok1 := errors.AsType[*awshttp.ResponseError](err)
-	api, ok2 := errors.AsType[smithy.APIError](err)
-	if !ok1 || !ok2 {
-		return err.Error()
-	}
-	text := fmt.Sprintf("it answered %d %s", answer.HTTPStatusCode(), api.ErrorCode())
-	if message := api.ErrorMessage(); message != "" {
-		text += ": " + message
-	}
-	if answer.RequestID != "" {
-		text += ", request " + answer.RequestID // AWS's support asks for it
-	}
-	return text
-}
-
 func reasonOf(err error) string {
 	if known, ok := errors.AsType[because](err); ok {
 		return known.reason
@@ -149,34 +125,16 @@ func reasonOf(err error) string {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return canceled
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) || isNetwork(err) {
+	if awserror.Lost(err) {
 		return network
 	}
 	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok {
-		return reasonOfAnswer(answer.HTTPStatusCode(), codeOf(err))
+		return reasonOfAnswer(answer.HTTPStatusCode(), awserror.Code(err))
 	}
 	if _, ok := errors.AsType[*smithy.OperationError](err); ok {
 		return configuration // the SDK failed before it sent anything
 	}
 	return other
-}
-
-func isNetwork(err error) bool {
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	connection, ok := errors.AsType[interface {
-		error
-		ConnectionError() bool
-	}](err)
-	return ok && connection.ConnectionError()
-}
-
-func codeOf(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode()
-	}
-	return ""
 }
 
 // reasonOfAnswer sorts KMS's errors:

@@ -31,9 +31,10 @@ const (
 // tests and the demo. A new package gets its line here.
 var arrows = map[string][]string{
 	"courier":          {"spool"},
-	"fetcher":          {"fetcher/envelope", "fetcher/kms", "fetcher/pgp"},
+	"fetcher":          {"fetcher/awserror", "fetcher/envelope", "fetcher/kms", "fetcher/pgp"},
+	"fetcher/awserror": nil,
 	"fetcher/envelope": nil,
-	"fetcher/kms":      nil,
+	"fetcher/kms":      {"fetcher/awserror"},
 	"fetcher/pgp":      nil,
 	"form":             {"spool"},
 	"intake":           {"notice", "spool"},
