@@ -165,12 +165,16 @@ func (f *Fetcher) place(ref Ref) (Place, error) {
 }
 
 func (f *Fetcher) get(ctx context.Context, ref Ref) (*s3.GetObjectOutput, error) {
-	return f.client.GetObject(ctx, &s3.GetObjectInput{
+	out, err := f.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket:       &ref.Bucket,
 		Key:          &ref.Key,
 		VersionId:    optional(ref.Version),
 		ChecksumMode: types.ChecksumModeEnabled,
 	})
+	if err == nil && aws.ToInt64(out.ContentLength) < 0 {
+		out.ContentLength = nil // HTTP/2 lets it pass, and the SDK hands it on
+	}
+	return out, err
 }
 
 func optional(s string) *string {

@@ -79,7 +79,7 @@ func (f *Fetcher) page(ctx context.Context, place Place, pages *s3.ListObjectsV2
 		}
 		if _, err := f.place(Ref{Bucket: place.Bucket, Key: key}); err == nil {
 			page.Objects = append(page.Objects, Listed{
-				Key: key, ETag: aws.ToString(o.ETag), Size: aws.ToInt64(o.Size), Stored: aws.ToTime(o.LastModified)})
+				Key: key, ETag: aws.ToString(o.ETag), Size: max(0, aws.ToInt64(o.Size)), Stored: aws.ToTime(o.LastModified)})
 		}
 	}
 	return page, nil

@@ -216,6 +216,14 @@ func TestListOdd(t *testing.T) {
 	if _, pages, _ := listed(t, f, Place{Bucket: "mail"}); pages != 2 {
 		t.Errorf("%d pages of a circle, want 2", pages)
 	}
+	f = listing(t, func(int) result {
+		return result{Contents: []content{{"in/a", "2026-11-22T00:00:00Z", `"0"`, -5}}}
+	})
+	for page, err := range f.List(t.Context(), Place{Bucket: "mail"}) {
+		if err != nil || len(page.Objects) != 1 || page.Objects[0].Size != 0 {
+			t.Errorf("a negative size: %v, %v", page.Objects, err)
+		}
+	}
 }
 
 // BenchmarkListMillion lists a million keys over HTTP. grown-MiB is by how much

@@ -4,8 +4,10 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,6 +45,31 @@ func plainClient(endpoint string) *s3.Client {
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
 		Retryer:                    aws.NopRetryer{}, DisableLogOutputChecksumValidationSkipped: true,
 	})
+}
+
+// lying is S3, or a proxy before it, with a length in its header that HTTP/2 does
+// not need and so does not look at.
+type lying struct{ length string }
+
+func (l lying) Do(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(strings.NewReader("good")), Request: r,
+		Header: http.Header{"Content-Length": {l.length}},
+	}, nil
+}
+
+func TestFetchNegativeLength(t *testing.T) {
+	for _, length := range []string{"-1", "-5", "-9223372036854775808"} {
+		f := fetcherOf(s3.New(plainClient("http://s3.test").Options(), func(o *s3.Options) { o.HTTPClient = lying{length} }))
+		object, err := f.Fetch(t.Context(), Ref{Bucket: "mail", Key: "key"})
+		if err != nil || string(object.Octets) != "good" {
+			t.Fatalf("%s: %v", length, err)
+		}
+		object.Release()
+		if n := f.budget.InUse(); n != 0 {
+			t.Errorf("%s: %d bytes in use", length, n)
+		}
+	}
 }
 
 func TestFetchWithoutChecksum(t *testing.T) {
