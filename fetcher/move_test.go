@@ -114,6 +114,25 @@ func TestRealMoveRefused(t *testing.T) {
 	}
 }
 
+// What takes the object's place just before it is copied is not moved for it.
+func TestRealMoveReplacedMeanwhile(t *testing.T) {
+	r := startReal(t)
+	ref := r.at(t, "mail", "inbox/key", "octets")
+	hook := s3test.Hook(func(request *http.Request) *s3test.Fault {
+		if request.Header.Get("X-Amz-Copy-Source") != "" {
+			r.at(t, "mail", "inbox/key", "another")
+		}
+		return nil
+	})
+	r.hook.Store(&hook)
+	if key, err := r.Move(t.Context(), ref, "done/", "id"); err == nil {
+		t.Errorf("moved to %q", key)
+	}
+	if got := r.content(t, ref) + ", " + r.content(t, Ref{Bucket: "mail", Key: "done/key"}); got != "another, gone" {
+		t.Errorf("left: %s", got)
+	}
+}
+
 // TestRealMoveFaults breaks off each step of a move, before it happened and
 // after, and repeats the move: nothing may be lost at any time.
 func TestRealMoveFaults(t *testing.T) {
