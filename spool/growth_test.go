@@ -7,20 +7,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/homing-mail/homing/internal/ledger"
 )
 
 // remember gives a ledger so many rows of messages that are done.
 func remember(tb testing.TB, s *Spool, rows int) {
 	tb.Helper()
-	for _, fill := range []string{
-		`INSERT INTO item (message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, lane, created, noticed, since, state, next)
-		SELECT printf('%040d', n * 7919 % ?1), 'webhook', 'ses_s3', 'mail', printf('in/%040d', n), '', '', 4096, 1, 0, 's@example.org', '', 0, 'a@example.com', 0, 0, 0, 'done', n FROM n`,
-		`INSERT INTO recipient SELECT n + 1, 'a@example.com', 1 FROM n WHERE n < ?1`,
-		`INSERT INTO delivery SELECT n + 1, 'a@example.com', 'delivered', 0, 0, 0, '250 2.0.0 <a@example.com> Saved' FROM n WHERE n < ?1`,
-	} {
-		if _, err := s.db.ExecContext(tb.Context(), `WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < ?1 - 1) `+fill, rows); err != nil {
-			tb.Fatal(err)
-		}
+	if err := ledger.Fill(tb.Context(), s.db, rows); err != nil {
+		tb.Fatal(err)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/homing-mail/homing/internal/ledger"
 )
 
 func TestStandings(t *testing.T) {
@@ -152,7 +154,7 @@ func BenchmarkStandings(b *testing.B) {
 	ids := make([]string, askedAtOnce)
 	for b.Loop() {
 		for i := range ids {
-			ids[i] = fmt.Sprintf("%040d", rand.IntN(2*rows)) // half of them are unknown
+			ids[i] = ledger.ID(rand.IntN(2 * rows)) // half of them are unknown
 		}
 		if _, err := s.Standings(b.Context(), ids); err != nil {
 			b.Fatal(err)

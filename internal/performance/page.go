@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -37,8 +38,8 @@ func between(page, name, text string) (string, error) {
 // describe says what was measured on, when and how, and which goals were missed.
 func describe(facts map[string]string, tables []table) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, commit %s, `%s`. %s, %s; %s. Load before it began: %s.\n\n",
-		facts["date"], facts["commit"], facts["command"], facts["cpu"], facts["machine"], facts["software"], facts["load"])
+	fmt.Fprintf(&b, "%s, commit %s, `%s`: at least %d repetitions of each. %s, %s; %s. Load before it began: %s.\n\n",
+		facts["date"], facts["commit"], facts["command"], fewest(tables), facts["cpu"], facts["machine"], facts["software"], facts["load"])
 	goals, met := 0, 0
 	var missed []string
 	for _, t := range tables {
@@ -61,4 +62,15 @@ func describe(facts map[string]string, tables []table) string {
 		b.WriteString(".\n")
 	}
 	return b.String()
+}
+
+// fewest is the least number of repetitions that a row has.
+func fewest(tables []table) int {
+	n := math.MaxInt
+	for _, t := range tables {
+		for _, r := range t.rows {
+			n = min(n, r.repetitions)
+		}
+	}
+	return n
 }

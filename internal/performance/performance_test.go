@@ -70,18 +70,20 @@ func sample() ([]section, raw) {
 		{"Memory", "BenchmarkB", "b", "MiB", []goal{atMost(60, `B$`)}},
 	}
 	return of, raw{facts: map[string]string{"cpu": "a processor"}, results: []result{
-		{"a", "BenchmarkA/x", 15, []figure{{"homing-cpu-ms/msg", 0.0712}, {"homing-msgs/s", 640.2}, {"p99-ms", 12.34}, {"postfix-msgs/s", 320}, {"ratio", 0.9996}, {"ratio-q1", 0.9}, {"ratio-q3", 1.1}}},
+		{"a", "BenchmarkA/x", 15, []figure{{"homing-cpu-ms/msg", 0.0712}, {"homing-msgs/s", 640.2}, {"p99-ms", 12.34}, {"smtp-source-msgs/s", 320}, {"ratio", 0.9996}, {"ratio-q1", 0.9}, {"ratio-q3", 1.1}}},
 		{"a", "BenchmarkA/y", 15, []figure{{"ratio", 0.4123}, {"ratio-q1", 0.38}, {"ratio-q3", 0.45}}},
 		{"a", "BenchmarkA/z", 15, []figure{{"ratio", 17.26}}},
+		{"a", "BenchmarkA/itself", 15, []figure{{"msgs/s", 700}}},
 		{"b", "BenchmarkB", 1, []figure{{"MiB", 57.04}, {"ns/op", 1e9}}},
 		{"c", "BenchmarkA/x", 15, []figure{{"ratio", 9}}}, // another package's
 	}}
 }
 
 const sampleTables = "| benchmark | ratio | goal | met | figures |\n| --- | --- | --- | --- | --- |\n" +
-	"| `A/x` | 1.00 [0.900, 1.10] | at least 1 | yes | homing 0.0712 cpu-ms/msg, 640 msgs/s; 12.3 p99-ms; postfix 320 msgs/s |\n" +
+	"| `A/x` | 1.00 [0.900, 1.10] | at least 1 | yes | homing 0.0712 cpu-ms/msg, 640 msgs/s; 12.3 p99-ms; smtp-source 320 msgs/s |\n" +
 	"| `A/y` | 0.412 [0.380, 0.450] | at most 0.4 | no | |\n" +
 	"| `A/z` | 17.3 | - | - | |\n" +
+	"| `A/itself` | - | - | - | 700 msgs/s |\n" +
 	"| benchmark | MiB | goal | met | figures |\n| --- | --- | --- | --- | --- |\n" +
 	"| `B` | 57.0 | at most 60 | yes | |\n"
 
@@ -98,10 +100,10 @@ func TestArrange(t *testing.T) {
 	if diff := cmp.Diff(sampleTables, got.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	all.results = all.results[1:4]
-	all.results[2].figures = nil
+	all.results = all.results[1:5]
+	all.results[3].figures = nil
 	_, err = arrange(of, all)
-	for _, want := range []string{`the goal for /x$`, `BenchmarkB tells no "MiB"`, "BenchmarkB in b has no results"} {
+	for _, want := range []string{"the goal for /x$", `BenchmarkB tells no "MiB"`, "BenchmarkB in b has no results"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said: %v", want, err)
 		}
@@ -119,7 +121,7 @@ func TestFill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"before\n", "\nafter\n", "a processor", "2 of 3 goals are met", "- `A/y`: 0.412, at most 0.4\n", "| `B` | 57.0 |"} {
+	for _, want := range []string{"before\n", "\nafter\n", "a processor", "at least 1 repetitions", "2 of 3 goals are met", "- `A/y`: 0.412, at most 0.4\n", "| `B` | 57.0 |"} {
 		if !strings.Contains(once, want) {
 			t.Errorf("%q is missing in:\n%s", want, once)
 		}
@@ -225,7 +227,7 @@ func TestSections(t *testing.T) {
 }
 
 // line is a row of the page's tables.
-var line = regexp.MustCompile("^\\| `([A-Z][^`]*)` \\| ([0-9.]+)(?: \\[([0-9.]+), ([0-9.]+)\\])? \\| (-|at (?:least|most) ([0-9.]+)) \\| (-|yes|no) \\| [^|]*\\|\n$")
+var line = regexp.MustCompile("^\\| `([A-Z][^`]*)` \\| (-|[0-9.]+)(?: \\[([0-9.]+), ([0-9.]+)\\])? \\| (-|at (?:least|most) ([0-9.]+)) \\| (-|yes|no) \\| [^|]*\\|\n$")
 
 // TestPage: the page has a table for every section and no other, and what it says
 // of a goal is the section's goal, and true.
@@ -268,12 +270,17 @@ func judge(t *testing.T, s section, text string) {
 			t.Errorf("%s: no row of its table: %q", s.benchmark, text)
 			continue
 		}
-		median, err := strconv.ParseFloat(found[2], 64)
-		if err != nil {
-			t.Error(err)
+		r := row{}
+		if found[2] != "-" {
+			var err error
+			if r.median, err = strconv.ParseFloat(found[2], 64); err != nil {
+				t.Error(err)
+			}
 		}
-		r := row{median: median}
 		r.goal, r.judged = s.goalOf(result{name: "Benchmark" + found[1]})
+		if r.judged && found[2] == "-" {
+			t.Errorf("%s has a goal, and no figure", found[1])
+		}
 		if found[5] != r.wanted() || found[7] != r.verdict() {
 			t.Errorf("%s: %q, %q; want %q, %q", found[1], found[5], found[7], r.wanted(), r.verdict())
 		}

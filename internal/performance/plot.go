@@ -70,7 +70,7 @@ func ratios(t table) []row {
 	if t.unit != "ratio" {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(t.rows), func(r row) bool { return r.median <= 0 })
+	return slices.DeleteFunc(slices.Clone(t.rows), func(r row) bool { return r.median <= 0 }) // or there is none
 }
 
 // fit finds the powers of two that hold everything.
@@ -113,8 +113,11 @@ func (s scale) draw(r row, y int) string {
 		class = map[bool]string{true: "met", false: "missed"}[r.goal.met(r.median)]
 	}
 	var b strings.Builder
-	_, sub, _ := strings.Cut(r.name, "/")
-	fmt.Fprintf(&b, "<text x=\"20\" y=\"%d\">%s</text>", y, html.EscapeString(sub))
+	_, name, isSub := strings.Cut(r.name, "/")
+	if !isSub {
+		name = r.name
+	}
+	fmt.Fprintf(&b, "<text x=\"20\" y=\"%d\">%s</text>", y, html.EscapeString(name))
 	middle := y - 4
 	if r.spread && r.q1 > 0 {
 		fmt.Fprintf(&b, "<line class=\"%s spread\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", class, s.x(r.q1), s.x(r.q3), middle, middle)

@@ -23,12 +23,24 @@ func atMost(value float64, name string) goal  { return goal{regexp.MustCompile(n
 
 // sections are the page's, in its order.
 var sections = []section{
-	{"LMTP alone: rate by that of smtp-source", "BenchmarkDovecot", "internal/lmtpbench", "ratio", []goal{
+	{"LMTP alone: homing's rate ÷ smtp-source's", "BenchmarkDovecot", "internal/lmtpbench", "ratio", []goal{
 		atLeast(1, `/(4|50)KB/connections=4$`),
 		atLeast(1.5, `/unix/1MB/connections=4$`),
 		atLeast(1.15, `/tcp/1MB/connections=4$`),
 	}},
-	{"A listing of a million keys", "BenchmarkListMillion", "fetcher", "grown-MiB", nil},
+	{"End to end: homing's rate ÷ theirs", "BenchmarkRivals", "internal/system", "ratio", []goal{
+		atLeast(0.75, `/smtp-source/`),
+		atLeast(1.5, `/postfix/`),
+	}},
+	{"Processor time for a message: homing's ÷ Dovecot's", "BenchmarkCPU", "internal/system", "ratio", []goal{atMost(0.4, ``)}},
+	{"Latency at 20 a second, 99th percentile: homing's ÷ bare LMTP's", "BenchmarkPace", "internal/system", "ratio", []goal{atMost(3, ``)}},
+	{"Latency at saturation", "BenchmarkSaturation", "internal/system", "p99-ms", nil},
+	{"Rate with 30 ms more latency in S3 ÷ without", "BenchmarkLatency", "internal/system", "ratio", []goal{atLeast(0.95, ``)}},
+	{"Rate with the Sieve rule ÷ without", "BenchmarkOnce", "internal/system", "ratio", nil},
+	{"Memory", "BenchmarkMemory", "internal/system", "rss-MiB", []goal{atMost(144, `/4KB$`), atMost(336, `/16x40MB$`)}},
+	{"Start", "BenchmarkStart", "internal/system", "p50-ms", []goal{atMost(300, ``)}},
+	{"The spool's processor time for a message: 1,000,000 in the ledger ÷ none", "BenchmarkGrowth", "spool", "ratio", []goal{atMost(1.1, ``)}},
+	{"homing's processor time for a message: 1,000,000 in bucket and ledger ÷ none", "BenchmarkBucket", "internal/system", "ratio", []goal{atMost(1.1, `/message$`)}},
 }
 
 // goalOf finds the goal of a result; there may be none.

@@ -22,8 +22,9 @@ type row struct {
 	name        string
 	repetitions int
 	median      float64
+	measured    bool // there is a median
 	q1, q3      float64
-	spread      bool // q1 and q3 were reported
+	spread      bool // there are quartiles
 	goal        goal
 	judged      bool // there is a goal
 	others      []figure
@@ -64,16 +65,15 @@ func arrange(of []section, all raw) (tables []table, err error) {
 
 func (s section) row(r result) (row, error) {
 	median, ok := r.value(s.unit)
-	if !ok {
-		return row{}, fmt.Errorf("%s tells no %q", r.name, s.unit)
-	}
-	one := row{name: strings.TrimPrefix(r.name, "Benchmark"), repetitions: r.repetitions, median: rounded(median)}
+	one := row{name: strings.TrimPrefix(r.name, "Benchmark"), repetitions: r.repetitions, median: rounded(median), measured: ok}
 	q1, ok1 := r.value(s.unit + "-q1")
 	q3, ok3 := r.value(s.unit + "-q3")
 	if ok1 && ok3 {
 		one.q1, one.q3, one.spread = rounded(q1), rounded(q3), true
 	}
-	one.goal, one.judged = s.goalOf(r)
+	if one.goal, one.judged = s.goalOf(r); one.judged && !ok {
+		return row{}, fmt.Errorf("%s tells no %q, for which it has a goal", r.name, s.unit)
+	}
 	shown := []string{s.unit, s.unit + "-q1", s.unit + "-q3", "ns/op"}
 	for _, f := range r.figures {
 		if !slices.Contains(shown, f.unit) {
@@ -88,7 +88,10 @@ func (t table) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| benchmark | %s | goal | met | figures |\n| --- | --- | --- | --- | --- |\n", t.unit)
 	for _, r := range t.rows {
-		measured := number(r.median)
+		measured := "-"
+		if r.measured {
+			measured = number(r.median)
+		}
 		if r.spread {
 			measured += fmt.Sprintf(" [%s, %s]", number(r.q1), number(r.q3))
 		}
@@ -122,7 +125,7 @@ func (r row) verdict() string {
 
 // sides are who may be measured: "homing-msg/s" and "homing-cpu-ms" are homing's
 // msg/s and cpu-ms.
-var sides = []string{"homing", "smtp-source", "postfix", "getmail6", "fetchmail", "dovecot", "bare", "empty", "full"}
+var sides = []string{"homing", "smtp-source", "dovecot", "lmtp", "without", "full", "empty"}
 
 // bySide writes figures one side after another.
 func bySide(figures []figure) string {
