@@ -3,6 +3,8 @@ package poller
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +67,7 @@ type Queue struct {
 	limits limits
 
 	mu    sync.Mutex
-	empty chan struct{} // closed, and replaced, when the queue answers empty
+	heard chan struct{} // closed, and replaced, when the queue has no news
 	rest  time.Time     // until then nothing is received: the spool is in trouble
 }
 
@@ -77,7 +79,7 @@ func NewQueue(c QueueConfig) *Queue {
 		config: c,
 		room:   semaphore.NewWeighted(window),
 		bin:    make(chan *discard),
-		empty:  make(chan struct{}),
+		heard:  make(chan struct{}),
 	}
 	q.prepare()
 	q.hands.messages = map[*message]time.Time{}
@@ -161,14 +163,23 @@ func (q *Queue) poll(ctx context.Context, begin func(*message)) (received int, e
 		return 0, nil
 	}
 	messages, err := q.receive(ctx, longPoll, hidden)
-	if err == nil && len(messages) == 0 {
-		q.signalEmpty()
+	if err == nil && !isNews(messages) {
+		q.signalQuiet()
 	}
 	for _, m := range messages {
 		q.hands.take(m)
 		begin(m)
 	}
 	return len(messages), err
+}
+
+// isNews reports whether an answer of the queue may leave something behind that
+// nobody has received yet. Mail that waits there for a full mailbox, or that is
+// refused, comes again and again: it must not keep the sweep waiting.
+func isNews(messages []*message) bool {
+	return len(messages) == batch || slices.ContainsFunc(messages, func(m *message) bool {
+		return m.receives <= 1 && !strings.HasPrefix(m.body, partMark)
+	})
 }
 
 // failed logs a failure to receive and returns how long to wait.
@@ -191,24 +202,24 @@ func (q *Queue) answered(ctx context.Context, failures int) int {
 }
 
 // Quiet returns nil when the queue has answered that it has no more messages, or
-// an error when ctx ends before.
+// none that had not been received before, or an error when ctx ends before.
 func (q *Queue) Quiet(ctx context.Context) error {
 	q.mu.Lock()
-	empty := q.empty
+	heard := q.heard
 	q.mu.Unlock()
 	select {
-	case <-empty:
+	case <-heard:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (q *Queue) signalEmpty() {
+func (q *Queue) signalQuiet() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	close(q.empty)
-	q.empty = make(chan struct{})
+	close(q.heard)
+	q.heard = make(chan struct{})
 }
 
 // restAfter is how long nothing is received after trouble with the spool; other

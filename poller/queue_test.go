@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -592,6 +593,25 @@ func TestQuiet(t *testing.T) {
 			t.Errorf("quiet after %v: %v", time.Since(began), err)
 		}
 		same(t, "requests of an idle queue in ten minutes", idleRequests(t, server), 30)
+	})
+}
+
+// A hundred messages that are refused come again every minute. They are no news,
+// and the sweep, which may be all that finds their mail, does not wait for their end.
+func TestQuietWhileOldMessagesComeBack(t *testing.T) {
+	bubble(t, func(t *testing.T, server *sqstest.Server, to *boxes) {
+		r := newReplica(t, server, to, nil)
+		defer r.run()()
+		for i := range 100 {
+			server.Send("mail", envelope(receipt(fmt.Sprintf("m%d", i), "a@example.com"), time.Now(), func(fields map[string]string) { fields["Signature"] = "forged" }), nil, time.Time{})
+			pause(t.Context(), 600*time.Millisecond)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		before := server.Calls()["ReceiveMessage"]
+		if err := r.queue.Quiet(ctx); err != nil {
+			t.Errorf("not quiet after %d requests: %v", server.Calls()["ReceiveMessage"]-before, err)
+		}
 	})
 }
 

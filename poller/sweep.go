@@ -55,8 +55,8 @@ type SweepConfig struct {
 	Since    time.Time     // what was stored before is not ours to deliver
 
 	// Ready returns nil when what was announced has been heard of, so that a
-	// sweep finds only what was not: the queues have answered empty. It may be
-	// nil: that is always so.
+	// sweep finds only what was not: the queues have answered without news. It may
+	// be nil: that is always so.
 	Ready func(context.Context) error
 }
 

@@ -60,8 +60,8 @@ func (p *pull) run(ctx context.Context, group *errgroup.Group) {
 	}
 }
 
-// quiet returns nil once every queue has answered that it has no more messages,
-// and the dead-letter queue has been looked into.
+// quiet returns nil once every queue has answered that it has no more messages, or
+// none that is new, and the dead-letter queue has been looked into.
 func (p *pull) quiet(ctx context.Context) error {
 	if p.dead != nil {
 		if err := p.dead.Quiet(ctx); err != nil {
