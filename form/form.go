@@ -16,15 +16,23 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"github.com/homing-mail/homing/body"
 	"github.com/homing-mail/homing/spool"
 )
 
 const (
 	// patience is how long the commit may take.
 	patience = 12 * time.Second
+	// maxBody is room for an attachment of 5 MB and more, twice encoded in base64:
+	// by its MIME part, and by the armor.
+	maxBody = 10 << 20
+	// maxMemory bounds the bodies that are in memory at a time; each is there three
+	// times over at worst.
+	maxMemory = 4 * maxBody
+	// bodyTime is how long a body may take to arrive.
+	bodyTime = 20 * time.Second
 	// retryAfter is what a 503 asks the sender to wait, in seconds.
 	retryAfter = 30
 	// maxWaiting is how many messages may wait or be held.
@@ -67,7 +75,7 @@ type Config struct {
 type receiver struct {
 	Config
 	keys        map[uint64]bool
-	memory      *semaphore.Weighted
+	bodies      *body.Reader
 	limiter     *rate.Limiter
 	quiet, loud rate.Sometimes
 }
@@ -78,7 +86,7 @@ func New(c Config) (http.Handler, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	h := &receiver{Config: c, keys: map[uint64]bool{}, memory: semaphore.NewWeighted(maxMemory), limiter: newLimiter()}
+	h := &receiver{Config: c, keys: map[uint64]bool{}, bodies: body.New(maxBody, bodyTime, maxMemory), limiter: newLimiter()}
 	h.quiet.Interval, h.loud.Interval = time.Second, time.Second
 	for _, name := range c.Keys {
 		id, err := strconv.ParseUint(name, 16, 64)
@@ -133,19 +141,22 @@ func (h *receiver) handle(w http.ResponseWriter, r *http.Request) (id string, er
 	if err := s.fresh(h.Now()); err != nil {
 		return "", err
 	}
-	body, release, err := h.body(w, r)
+	octets, release, err := h.bodies.Read(w, r)
+	if errors.Is(err, body.ErrTooLarge) {
+		return "", errTooLarge()
+	}
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	sum, err := s.verify(h.Secret, body)
+	sum, err := s.verify(h.Secret, octets)
 	if err != nil {
 		return "", err
 	}
 	// The sender hanging up must not undo what is nearly committed.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 	defer cancel()
-	return h.take(ctx, s, sum, body)
+	return h.take(ctx, s, sum, octets)
 }
 
 // take commits a genuine message, once.

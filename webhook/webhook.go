@@ -16,17 +16,17 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"github.com/homing-mail/homing/body"
 	"github.com/homing-mail/homing/notice"
 )
 
 const (
 	// maxBody is four times what SNS can send.
 	maxBody = 1 << 20
-	// maxReading bounds the bodies that are being read at a time.
-	maxReading = 32 << 20
+	// maxMemory bounds the bodies that are in memory at a time.
+	maxMemory = 32 << 20
 	// bodyTime is how long a body may take to arrive.
 	bodyTime = 10 * time.Second
 	// patience is how long one notification may take; SNS hangs up after 15 s.
@@ -72,13 +72,13 @@ type Config struct {
 type webhook struct {
 	Config
 	topics      map[string]bool
-	reading     *semaphore.Weighted
+	bodies      *body.Reader
 	quiet, loud rate.Sometimes
 }
 
 // New returns the handler of a webhook. It answers 404 outside its path.
 func New(c Config) http.Handler {
-	h := &webhook{Config: c, topics: make(map[string]bool, len(c.Topics)), reading: semaphore.NewWeighted(maxReading)}
+	h := &webhook{Config: c, topics: make(map[string]bool, len(c.Topics)), bodies: body.New(maxBody, bodyTime, maxMemory)}
 	h.quiet.Interval, h.loud.Interval = time.Second, time.Second
 	for _, topic := range c.Topics {
 		h.topics[topic] = true
@@ -117,11 +117,12 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) answer {
 	case strings.EqualFold(r.Header.Get("x-amz-sns-rawdelivery"), "true"):
 		return h.refuse(answer{http.StatusBadRequest, rawDelivery})
 	}
-	body, refusal := h.read(w, r)
-	if refusal != nil {
-		return *refusal
+	octets, release, err := h.bodies.Read(w, r)
+	if err != nil {
+		return h.unread(err)
 	}
-	e, err := notice.ParseEnvelope(body)
+	defer release()
+	e, err := notice.ParseEnvelope(octets)
 	if err != nil {
 		return h.refuse(malformed(err))
 	}
@@ -131,31 +132,15 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) answer {
 	return h.receive(ctx, r.Header, e)
 }
 
-// read returns the body, or the answer to a request without a proper one.
-func (h *webhook) read(w http.ResponseWriter, r *http.Request) ([]byte, *answer) {
-	// Anybody may send a body, so what is being read is bounded before it is known
-	// who sent it.
-	weight := min(max(r.ContentLength, 4<<10), maxBody)
-	if r.ContentLength < 0 {
-		weight = maxBody
+// unread answers a request without a proper body.
+func (h *webhook) unread(err error) answer {
+	switch {
+	case errors.Is(err, body.ErrTooLarge):
+		return h.refuse(answer{http.StatusRequestEntityTooLarge, "larger than 1 MiB, which SNS never sends"})
+	case errors.Is(err, body.ErrBusy):
+		return h.later("too many requests at a time: try again later", err)
 	}
-	if !h.reading.TryAcquire(weight) {
-		a := h.later("too many requests at a time: try again later", errors.New("the bodies being read are at their limit"))
-		return nil, &a
-	}
-	defer h.reading.Release(weight)
-	// An error means that this writer cannot set deadlines; the server's holds.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		a := h.refuse(answer{http.StatusRequestEntityTooLarge, "larger than 1 MiB, which SNS never sends"})
-		return nil, &a
-	}
-	if err != nil {
-		a := h.later("the body did not arrive whole: send it again", err)
-		return nil, &a
-	}
-	return body, nil
+	return h.later("the body did not arrive whole: send it again", err)
 }
 
 const rawDelivery = "raw message delivery is on, which removes the signature: switch \"Enable raw message delivery\" off on this SNS subscription"

@@ -247,22 +247,41 @@ func TestConfirmationIsLeftToAPerson(t *testing.T) {
 	}
 }
 
-// Bodies that do not end hold no more memory than they may; others are asked to
-// come back.
+// Bodies that promise much and bring little do not shut SNS out; those that bring
+// much hold no more memory than they may, and others are asked to come back.
 func TestBodiesWithoutEndAreBounded(t *testing.T) {
 	r := newRig(t, nil)
 	handler := New(r.config)
 	var stalled sync.WaitGroup
 	var ends []*io.PipeWriter
-	for range maxReading / maxBody {
+	stall := func(length int64, octets int) {
 		body, end := io.Pipe()
 		ends = append(ends, end)
+		request := httptest.NewRequestWithContext(t.Context(), "POST", "/sns", body)
+		request.ContentLength = length
 		stalled.Go(func() {
-			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "POST", "/sns", body))
+			handler.ServeHTTP(httptest.NewRecorder(), request)
+			body.Close() // nobody reads on
 		})
-		if _, err := end.Write([]byte("{")); err != nil { // it is being read
+		if _, err := end.Write(make([]byte, octets)); err != nil { // they are being read
 			t.Fatal(err)
 		}
+	}
+	for range 2 * maxMemory / maxBody {
+		stall(maxBody, 1)
+		stall(-1, 1)
+	}
+	little := httptest.NewRecorder()
+	first := r.sns.Notification(r.topic, nil, "x", "2")
+	handler.ServeHTTP(little, httptest.NewRequestWithContext(t.Context(), "POST", "/sns", strings.NewReader(string(first))))
+	if little.Code != 200 {
+		t.Errorf("beside those that bring little: %d %s", little.Code, little.Body)
+	}
+	for range maxMemory/maxBody - 1 {
+		stall(-1, maxBody-1)
+	}
+	for range maxBody/4096 - len(ends) + maxMemory/maxBody - 1 { // what is left of it
+		stall(maxBody, 1)
 	}
 	w := httptest.NewRecorder()
 	body := r.sns.Notification(r.topic, nil, "x", "2")

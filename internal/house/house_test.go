@@ -30,13 +30,14 @@ const (
 // may import everything, and so may internal/..., which holds the rigs of the
 // tests and the demo. A new package gets its line here.
 var arrows = map[string][]string{
+	"body":             nil,
 	"courier":          {"spool"},
 	"fetcher":          {"fetcher/awserror", "fetcher/envelope", "fetcher/kms", "fetcher/pgp"},
 	"fetcher/awserror": nil,
 	"fetcher/envelope": nil,
 	"fetcher/kms":      {"fetcher/awserror"},
 	"fetcher/pgp":      nil,
-	"form":             {"spool"},
+	"form":             {"body", "spool"},
 	"intake":           {"notice", "spool"},
 	"lmtp":             nil,
 	"mailcow":          nil,
@@ -47,7 +48,7 @@ var arrows = map[string][]string{
 	"report":           {"spool"},
 	"spool":            nil,
 	"submission":       nil,
-	"webhook":          {"notice"},
+	"webhook":          {"body", "notice"},
 }
 
 // calls are what only some may call; tests are free but for time.Sleep.

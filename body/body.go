@@ -1,0 +1,71 @@
+// Package body reads the bodies of requests that anybody may send. Memory is
+// given only for what has come: whoever promises much and sends little takes
+// none from others.
+package body
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// firstRoom is what a body is given before any of it has come, in octets.
+const firstRoom = 4 << 10
+
+var (
+	// ErrTooLarge says that a body has more octets than it may.
+	ErrTooLarge = errors.New("the body is too large")
+	// ErrBusy says that the bodies in memory are at their limit.
+	ErrBusy = errors.New("the bodies in memory are at their limit")
+)
+
+// Reader reads bodies. Its methods may be called concurrently.
+type Reader struct {
+	largest  int64
+	patience time.Duration
+	memory   *semaphore.Weighted
+}
+
+// New returns a Reader of bodies that have at most so many octets and take at
+// most so long to arrive, and that together hold at most so much memory, in octets.
+func New(largest int64, patience time.Duration, memory int64) *Reader {
+	return &Reader{largest: largest, patience: patience, memory: semaphore.NewWeighted(memory)}
+}
+
+// Read returns the body of a request. The caller calls release when it is out of
+// use. The error is ErrTooLarge, ErrBusy, or of a body that did not arrive whole
+// in time.
+func (b *Reader) Read(w http.ResponseWriter, r *http.Request) (octets []byte, release func(), err error) {
+	if r.ContentLength > b.largest {
+		return nil, nil, ErrTooLarge
+	}
+	// An error means that this writer cannot set deadlines; the server's holds.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(b.patience))
+	in := http.MaxBytesReader(w, r.Body, b.largest)
+	var held int64
+	release = func() { b.memory.Release(held) }
+	for room := int64(firstRoom); ; room = 2 * held {
+		if !b.memory.TryAcquire(room - held) {
+			release()
+			return nil, nil, ErrBusy
+		}
+		held = room
+		octets = slices.Grow(octets, int(room)-len(octets))
+		n, err := io.ReadFull(in, octets[len(octets):room])
+		octets = octets[:len(octets)+n]
+		switch _, large := errors.AsType[*http.MaxBytesError](err); {
+		case large:
+			release()
+			return nil, nil, ErrTooLarge
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return octets, release, nil
+		case err != nil:
+			release()
+			return nil, nil, err
+		}
+	}
+}
