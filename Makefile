@@ -24,7 +24,8 @@ lint:
 
 # Measures all that docs/performance.md tells, for about half an hour, and writes
 # its tables and plot anew; all that was printed is in bench.txt. The machine
-# should have nothing else to do.
+# should have nothing else to do. A part of it again, with the rest kept:
+# go run ./internal/performance -repeat 15 -only Rivals
 # One benchmark alone, and no page: make bench PKG=./lmtp BENCH=Deliver
 REPEAT ?= 15
 BENCH ?= .

@@ -15,7 +15,7 @@ const trixie = "/var/cache/homing-test/trixie/var/lib/dpkg"
 
 // header tells what is measured on, as facts of the raw file; the processor is
 // told by Go itself.
-func header(ctx context.Context, repeat int) string {
+func header(ctx context.Context, repeat uint) string {
 	packages := said(ctx, "dpkg-query", "-W", "-f", "${Package} ${Version}, ", "postfix", "fetchmail", "getmail6", "dovecot-core")
 	newer := said(ctx, "dpkg-query", "--admindir", trixie, "-W", "-f", "${Package} ${Version}", "dovecot-core")
 	filesystem := strings.Fields(said(ctx, "df", "--output=fstype", os.TempDir()))

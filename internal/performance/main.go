@@ -19,7 +19,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -41,14 +40,19 @@ func main() {
 // run measures if it is told to, rewrites the page and prints its tables.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("performance", flag.ContinueOnError)
-	repeat := flags.Int("repeat", 0, "measure, so many repetitions; 0: only make the page from "+rawPath)
+	repeat := flags.Uint("repeat", 0, "measure, so many repetitions; 0: only make the page from "+rawPath)
 	only := flags.String("only", "", "measure only the benchmarks that match, and keep the others' results")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *repeat > 0 {
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q is too much: there are only flags", flags.Arg(0))
+	case *only != "" && *repeat == 0:
+		return errors.New("-only measures, and needs -repeat")
+	case *repeat > 0:
 		if err := measure(ctx, *repeat, *only, stdout); err != nil {
-			return fmt.Errorf("%w; what was measured is in %s", err, rawPath)
+			return err
 		}
 	}
 	text, err := os.ReadFile(rawPath)
@@ -60,36 +64,43 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 
 // measure runs the benchmarks of all sections one after another, and adds what
 // they print to the raw file; a whole run begins it anew.
-func measure(ctx context.Context, repeat int, only string, stdout io.Writer) (err error) {
+func measure(ctx context.Context, repeat uint, only string, stdout io.Writer) (err error) {
 	names, packages, err := chosen(only)
 	if err != nil {
 		return err
 	}
-	mode := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
-	if only != "" {
-		mode = os.O_WRONLY | os.O_APPEND
-	}
-	raw, err := os.OpenFile(rawPath, mode, 0o644)
+	raw, err := openRaw(only == "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
-	// CI: a benchmark whose neighbours are not here fails, rather than be skipped.
-	command := append([]string{"test", "-run", "^$", "-p", "1", "-timeout", "3h", "-benchtime", strconv.Itoa(repeat) + "x",
-		"-bench", "^(" + strings.Join(names, "|") + ")$"}, packages...)
 	if only == "" {
 		if _, err := io.WriteString(raw, header(ctx, repeat)); err != nil {
 			return err
 		}
 	}
+	command := append([]string{"test", "-run", "^$", "-p", "1", "-timeout", "3h", "-benchtime", fmt.Sprint(repeat) + "x",
+		"-bench", "^(" + strings.Join(names, "|") + ")$"}, packages...)
 	cmd := exec.CommandContext(ctx, "go", command...)
-	cmd.Env = append(os.Environ(), "CI=true")
+	cmd.Env = append(os.Environ(), "CI=true") // a benchmark whose neighbours are not here fails, rather than be skipped
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(stdout, raw), os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends what it started
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go %s: %w", strings.Join(command, " "), err)
+		return fmt.Errorf("go %s: %w; what it printed is in %s", strings.Join(command, " "), err, rawPath)
 	}
 	return nil
+}
+
+// openRaw opens the raw file: empty, or to add to what is there.
+func openRaw(anew bool) (*os.File, error) {
+	if anew {
+		return os.Create(rawPath)
+	}
+	raw, err := os.OpenFile(rawPath, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, fmt.Errorf("there is nothing to add to, measure all first: %w", err)
+	}
+	return raw, nil
 }
 
 // chosen returns the benchmarks whose names match, and their packages.
