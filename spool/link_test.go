@@ -9,10 +9,14 @@ import (
 // Who may put a link into the state directory must not have homing write to
 // another file, or read one as its spool.
 func TestLinksAreNotFollowed(t *testing.T) {
-	for _, name := range []string{FileName, FileName + "-wal", FileName + "-shm", "homing.lock"} {
+	for _, test := range []struct{ name, content string }{
+		{FileName, "untouched"}, {FileName, ""}, // SQLite takes an empty file for a new database
+		{FileName + "-wal", "untouched"}, {FileName + "-shm", "untouched"}, {"homing.lock", "untouched"},
+	} {
+		name := test.name
 		t.Run(name, func(t *testing.T) {
 			dir, target := t.TempDir(), filepath.Join(t.TempDir(), "target")
-			if err := os.WriteFile(target, []byte("untouched"), 0o600); err != nil {
+			if err := os.WriteFile(target, []byte(test.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
@@ -29,7 +33,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 			if err == nil && name != FileName+"-wal" {
 				t.Error("the spool works through a link")
 			}
-			if text, err := os.ReadFile(target); err != nil || string(text) != "untouched" {
+			if text, err := os.ReadFile(target); err != nil || string(text) != test.content {
 				t.Errorf("the target holds %q, %v", text, err)
 			}
 		})
