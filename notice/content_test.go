@@ -88,9 +88,13 @@ func TestBeginsWithField(t *testing.T) {
 	}
 }
 
-// checkLineEnds fails if there is an LF without a CR.
+// checkLineEnds fails if there is an LF without a CR, in anything but octets that
+// are no lines.
 func checkLineEnds(t *testing.T, content []byte) {
 	t.Helper()
+	if len(content) > 0 && content[0] >= 0x80 {
+		return // no mail begins so
+	}
 	if bytes.Count(content, []byte("\n")) != bytes.Count(content, []byte("\r\n")) {
 		t.Fatalf("an LF without a CR in %q", content)
 	}
