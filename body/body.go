@@ -55,17 +55,29 @@ func (b *Reader) Read(w http.ResponseWriter, r *http.Request) (octets []byte, re
 		}
 		held = room
 		octets = slices.Grow(octets, int(room)-len(octets))
-		n, err := io.ReadFull(in, octets[len(octets):room])
+		n, err := fill(in, octets[len(octets):room])
 		octets = octets[:len(octets)+n]
 		switch _, large := errors.AsType[*http.MaxBytesError](err); {
 		case large:
 			release()
 			return nil, nil, ErrTooLarge
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		case errors.Is(err, io.EOF):
 			return octets, release, nil
 		case err != nil:
 			release()
 			return nil, nil, err
 		}
 	}
+}
+
+// fill reads until the buffer is full, or an error. io.ReadFull would make one
+// error of a body that ends (io.EOF) and one that was cut off
+// (io.ErrUnexpectedEOF).
+func fill(in io.Reader, buffer []byte) (n int, err error) {
+	for n < len(buffer) && err == nil {
+		var read int
+		read, err = in.Read(buffer[n:])
+		n += read
+	}
+	return n, err
 }

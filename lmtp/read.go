@@ -85,13 +85,13 @@ func (k *conn) answer(t *transaction, r reply) error {
 // octets: a refusal may come while they are still being written. Client.mu is
 // held, except while waiting.
 func (k *conn) conclude(t *transaction, r reply) error {
-	for !t.sent && !k.over && t.withdrawn == nil {
+	if t.waits && !t.begun {
+		return fmt.Errorf("%w: it came before the octets", errMalformed)
+	}
+	for !t.sent && !k.over {
 		k.client.mu.Unlock()
 		<-k.more
 		k.client.mu.Lock()
-	}
-	if t.withdrawn != nil {
-		return fmt.Errorf("%w: it came before the octets", errMalformed)
 	}
 	contradicts := t.refusal != nil && r.code < 400
 	k.finish(t, t.outcome())

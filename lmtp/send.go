@@ -48,6 +48,9 @@ func (k *conn) transact(group []*transaction) error {
 
 // sendBody sends octets that had to wait.
 func (k *conn) sendBody(t *transaction) error {
+	k.client.mu.Lock()
+	t.begun = true
+	k.client.mu.Unlock()
 	k.packBody(t)
 	return k.flush([]*transaction{t})
 }

@@ -38,6 +38,7 @@ type transaction struct {
 	conn    *conn // nil while queued
 	done    bool  // the verdict is out
 	step    step
+	begun   bool        // the octets that had to wait wait no more
 	sent    bool        // the last octet went out and octets is not in use any more
 	refusal *ReplyError // the first
 	losses  int         // kept connections that were found dead under it
@@ -66,7 +67,7 @@ func (t *transaction) finish(err error) {
 
 // rewind makes it as it was before a connection took it; Client.mu is held.
 func (t *transaction) rewind() {
-	t.conn, t.step, t.sent, t.refusal, t.withdrawn = nil, stepRset, false, nil, nil
+	t.conn, t.step, t.begun, t.sent, t.refusal, t.withdrawn = nil, stepRset, false, false, nil, nil
 }
 
 // outcome is the verdict once all replies are there. A *ReplyError must not

@@ -31,21 +31,28 @@ const (
 	` + crowded
 
 	// The witness's.
-	asked = `
+	question = `
 		C: MAIL FROM:<>
 		C: RCPT TO:<bob@y.test>
+		C: RSET
+		C: MAIL FROM:<>
+		C: RCPT TO:<bob@y.test>
+	`
+	answers = `
+		S: 250 2.1.0 OK
+		S: 250 2.1.5 OK
+		S: 250 2.0.0 OK
 		S: 250 2.1.0 OK
 	`
-	yes = `
+	asked = question + answers
+	yes   = `
 		S: 250 2.1.5 OK
 	`
 	askedAgain = `
 		C: RSET
-		C: MAIL FROM:<>
-		C: RCPT TO:<bob@y.test>
+	` + question + `
 		S: 250 2.0.0 OK
-		S: 250 2.1.0 OK
-	`
+	` + answers
 	released = `
 		C: RSET
 		S: 250 2.0.0 OK
@@ -74,12 +81,9 @@ func TestWitness(t *testing.T) {
 			PAUSE 5s
 			S: 250 2.0.0 saved
 		` + announced + octets + bye,
-		greetDovecot + `
-			C: MAIL FROM:<>
-			C: RCPT TO:<bob@y.test>
+		greetDovecot + question + `
 			PAUSE 4s
-			S: 250 2.1.0 OK
-			S: 250 2.1.5 OK
+		` + answers + yes + `
 			SILENCE 4s
 		` + askedAgain + yes + released + bye,
 	}, func(t *testing.T, th *theatre) {
@@ -219,31 +223,41 @@ func TestWitnessSilent(t *testing.T) {
 	}
 }
 
-// A reply to octets that were not sent is not taken for one to the RSET that came
-// instead.
-func TestWitnessRefusedAmidNonsense(t *testing.T) {
+func isBusy(err error) bool {
+	reply, ok := errors.AsType[*ReplyError](err)
+	return ok && reply.Busy()
+}
+
+// A reply to octets that were not sent is no verdict.
+func TestVerdictBeforeTheOctets(t *testing.T) {
 	playExclusive(t, []string{
 		greetDovecot + announced + `
 			S: 250 2.0.0 saved
-			SKIP 6
 			EOF
 		`,
-		greetDovecot + asked + `
-			PAUSE 1s
-		` + crowded + `
-			C: RSET
-			EOF
-		`,
+		greetDovecot + asked + "EOF\n",
 	}, func(t *testing.T, th *theatre) {
-		if err := th.bob(); !errors.Is(err, errMalformed) && !isBusy(err) {
+		if err := th.bob(); !errors.Is(err, errMalformed) {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
-func isBusy(err error) bool {
-	reply, ok := errors.AsType[*ReplyError](err)
-	return ok && reply.Busy()
+// Each of the two tests counts.
+func TestWitnessRefusedFirst(t *testing.T) {
+	playExclusive(t, []string{
+		greetDovecot + announced + withdrawn + announced + octets + bye,
+		greetDovecot + question + `
+			S: 250 2.1.0 OK
+		` + crowded + `
+			S: 250 2.0.0 OK
+			S: 250 2.1.0 OK
+		` + yes + askedAgain + yes + released + bye,
+	}, func(t *testing.T, th *theatre) {
+		if err := th.bob(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // go-smtp's DATA waits for the witness like BDAT.
@@ -318,6 +332,27 @@ func TestLimitTooHigh(t *testing.T) {
 		}
 		if told[false] != 0 || told[true] != 1 {
 			t.Errorf("told %v", told)
+		}
+	})
+}
+
+// Nor does it hold up Close.
+func TestCloseAmidMeasure(t *testing.T) {
+	config := Config{Connections: 1, Exclusive: true, Misset: func(bool) { t.Error("told") }}
+	playConfigured(t, config, []string{
+		greetDovecot + announced + "EOF\n",
+		greetDovecot + asked + yes + bye,
+		"STALL",
+	}, func(t *testing.T, th *theatre) {
+		verdict := th.start(th.bob)
+		synctest.Wait()
+		began := time.Now()
+		th.Close()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Close took %s", took)
+		}
+		if err := <-verdict; err == nil {
+			t.Error("delivered")
 		}
 	})
 }

@@ -8,6 +8,16 @@ import (
 	"time"
 )
 
+// What a view reads, of the items in a JSON array.
+const (
+	itemRows = `SELECT id, message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, created, noticed, since,
+		generation, state, next, attempts, missing, reason, lane,
+		coalesce((SELECT length(octets) FROM content WHERE content.item = item.id), -1)
+		FROM item WHERE id IN (SELECT value FROM json_each(?))`
+	recipientRows = "SELECT item, address, settled FROM recipient WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, address"
+	deliveryRows  = "SELECT item, mailbox, state, attempts, refusals, next, reply FROM delivery WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, mailbox"
+)
+
 // load reads whole items, in the order of ids; one that has vanished meanwhile
 // is left out.
 func (s *Spool) load(ctx context.Context, ids []int64) (ordered []*Item, err error) {
@@ -17,6 +27,13 @@ func (s *Spool) load(ctx context.Context, ids []int64) (ordered []*Item, err err
 	list, err := json.Marshal(ids)
 	if err != nil {
 		return nil, err
+	}
+	// Preparing takes a connection of its own: of many that have one for their
+	// transaction and want another, none would go on.
+	for _, query := range []string{itemRows, recipientRows, deliveryRows} {
+		if _, err := s.prepared(ctx, query); err != nil {
+			return nil, fmt.Errorf("spool: read items: %w", err)
+		}
 	}
 	// A transaction, and not an immediate one as those that write: all of it is of
 	// one moment.
@@ -67,10 +84,7 @@ func (v *view) rows(ctx context.Context) error {
 		}
 		v.items[it.Number] = it
 		return err
-	}, `SELECT id, message, source, kind, bucket, object, version, etag, size, receipt, direct, sender, verdicts, received, created, noticed, since,
-		generation, state, next, attempts, missing, reason, lane,
-		coalesce((SELECT length(octets) FROM content WHERE content.item = item.id), -1)
-		FROM item WHERE id IN (SELECT value FROM json_each(?))`)
+	}, itemRows)
 }
 
 func (v *view) recipients(ctx context.Context) error {
@@ -82,7 +96,7 @@ func (v *view) recipients(ctx context.Context) error {
 			it.Recipients = append(it.Recipients, r)
 		}
 		return err
-	}, "SELECT item, address, settled FROM recipient WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, address")
+	}, recipientRows)
 }
 
 func (v *view) deliveries(ctx context.Context) error {
@@ -95,7 +109,7 @@ func (v *view) deliveries(ctx context.Context) error {
 			it.Deliveries = append(it.Deliveries, d)
 		}
 		return err
-	}, "SELECT item, mailbox, state, attempts, refusals, next, reply FROM delivery WHERE item IN (SELECT value FROM json_each(?)) ORDER BY item, mailbox")
+	}, deliveryRows)
 }
 
 // each is the spool's, about the view's items and in its transaction.

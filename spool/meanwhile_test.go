@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -210,4 +211,22 @@ func TestRelativeDirectory(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("state", FileName)); err != nil {
 		t.Error(err)
 	}
+}
+
+// Many who are the first to read do not keep the connections from one another.
+func TestManyReadAtFirst(t *testing.T) {
+	s := openTest(t, Options{})
+	accept(t, s, arrival("m1", "a@x"))
+	begin := make(chan struct{})
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() {
+			<-begin
+			if _, err := s.Find(t.Context(), "m1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(begin)
+	all.Wait()
 }

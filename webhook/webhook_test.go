@@ -1,10 +1,13 @@
 package webhook
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -309,6 +312,36 @@ func TestSlowBodyIsCutOff(t *testing.T) {
 			t.Errorf("answered %d after %v, want 503 after %v", status, after, bodyTime)
 		}
 	})
+}
+
+// Half a body is none, even if it could be read as one: whoever was cut off is to
+// come again.
+func TestBodyCutOff(t *testing.T) {
+	r := newRig(t, nil)
+	body := string(r.sns.Notification(r.topic, nil, "x", "2"))
+	for _, rest := range []string{
+		fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body)+1, body),
+		fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(body), body),
+	} {
+		conn, err := net.Dial("tcp", r.server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "POST /sns HTTP/1.1\r\nHost: x\r\n"+rest); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.Body.Close(); response.StatusCode != 503 || len(r.inbox.taken) != 0 {
+			t.Errorf("%.30q: %d, %d taken", rest, response.StatusCode, len(r.inbox.taken))
+		}
+	}
 }
 
 // A sender that hangs up does not undo what it has sent whole.
