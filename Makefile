@@ -1,4 +1,4 @@
-.PHONY: build deb image dist test lint bench torture soak demo
+.PHONY: build deb image dist test lint bench torture soak fuzz demo
 
 build:
 	go build -trimpath -o homing ./cmd/homing
@@ -50,6 +50,14 @@ torture:
 # keep the others waiting; the default `go test` does a little of each.
 soak:
 	go test -run '^TestSoak' -count=1 -timeout 0 -v ./cmd/homing ./internal/system -soak
+
+# Ten minutes for each parser, one after another; an input that fails is kept in
+# its testdata, those that found new ways through the code are in Go's build cache.
+FUZZTIME ?= 10m
+fuzz:
+	grep -roE --include=*_test.go '^func Fuzz[A-Za-z]+' . | while IFS=: read -r file target; do \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" || exit 1; \
+	done
 
 demo:
 	go run ./cmd/homing demo
