@@ -338,7 +338,7 @@ func TestBodyCutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if response.Body.Close(); response.StatusCode != 503 || len(r.inbox.taken) != 0 {
+		if response.Body.Close(); response.StatusCode != http.StatusServiceUnavailable || len(r.inbox.taken) != 0 {
 			t.Errorf("%.30q: %d, %d taken", rest, response.StatusCode, len(r.inbox.taken))
 		}
 	}
