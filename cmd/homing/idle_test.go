@@ -31,6 +31,11 @@ import (
 
 var soak = flag.Bool("soak", false, "an idle day instead of six hours")
 
+// passing is how many goroutines may happen to be seen beside those that stay: the
+// runtime's, while it runs a finalizer, is counted too. A leak makes more in the
+// hours between, if it is only one an hour.
+const passing = 2
+
 // A day on which only the first hour brings mail, in fake time: maintenance,
 // sweeps, long polls and scrapes go on, and what they use does not grow. Then
 // mail still comes home.
@@ -55,7 +60,7 @@ func TestSoakIdleDay(t *testing.T) {
 		d.pass((hours - 3) * time.Hour)
 		last := d.hour()
 		t.Logf("the most of the second hour: %+v; of the last: %+v", first, last)
-		if last.goroutines > first.goroutines || last.descriptors > first.descriptors || last.connections > first.connections {
+		if last.goroutines > first.goroutines+passing || last.descriptors > first.descriptors || last.connections > first.connections {
 			t.Errorf("in the last hour homing used %+v, in the second %+v", last, first)
 		}
 		if last.rows >= first.rows {
