@@ -3,7 +3,6 @@ package lmtp
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/homing-mail/homing/internal/lmtpsink"
+	"github.com/homing-mail/homing/internal/pipe"
 )
 
 // observed is an Observer that remembers.
@@ -67,7 +67,7 @@ func TestOneLanePerMailbox(t *testing.T) {
 func withSink(t *testing.T, config Config, deliver func(mailbox string) error, test func(t *testing.T, c *Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		listener := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		listener := pipe.Listen()
 		sink, err := lmtpsink.New(t.Context(), lmtpsink.Config{
 			Listener: listener,
 			Deliver: func(_ context.Context, _, recipient string, _ []byte) error {
@@ -79,40 +79,11 @@ func withSink(t *testing.T, config Config, deliver func(mailbox string) error, t
 		}
 		defer sink.Close()
 		c := New(config)
-		c.open = listener.dial
+		c.open = listener.Dial
 		defer c.Close()
 		test(t, c)
 	})
 }
-
-// pipeListener is a net.Listener whose connections are pipes: what waits for
-// them is at rest in a bubble.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (l *pipeListener) dial(context.Context) (net.Conn, error) {
-	near, far := net.Pipe()
-	l.conns <- far
-	return near, nil
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	close(l.closed)
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
 // A lane with no end of mail lets the others have their turn, and they it.
 func TestFairness(t *testing.T) {

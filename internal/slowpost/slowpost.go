@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/homing-mail/homing/internal/pipe"
 )
 
 // length is the body's, in octets.
@@ -21,14 +23,16 @@ const length = 60
 // testing/synctest, where the seconds pass at once.
 func Post(tb testing.TB, handler http.Handler, path string, header http.Header) (status int, after time.Duration) {
 	tb.Helper()
-	here, there := net.Pipe()
-	listener := &single{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
-	listener.conns <- there
+	listener := pipe.Listen()
 	server := &http.Server{Handler: handler} // without any limits of its own
 	var working sync.WaitGroup
 	defer working.Wait()
 	working.Go(func() { server.Serve(listener) })
 	defer server.Close()
+	here, err := listener.Dial(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
 	begun := time.Now()
 	working.Go(func() { trickle(here, path, header) })
 	defer here.Close()
@@ -56,29 +60,3 @@ func trickle(conn net.Conn, path string, header http.Header) {
 		<-seconds.C
 	}
 }
-
-// single is a listener for one connection.
-type single struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-// Accept implements net.Listener.
-func (l *single) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (l *single) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (l *single) Addr() net.Addr { return &net.TCPAddr{} }

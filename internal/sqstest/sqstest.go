@@ -6,7 +6,6 @@
 package sqstest
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log"
@@ -19,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/homing-mail/homing/internal/pipe"
 )
 
 // account is the owner of all queues.
@@ -50,8 +51,8 @@ func New(queues ...string) (*Server, error) {
 // NewInMemory starts a server that only its own clients reach, over pipes, so
 // that both ends can live in a bubble of testing/synctest.
 func NewInMemory(queues ...string) *Server {
-	pipes := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	return start(pipes, &http.Transport{DialContext: pipes.dial, MaxIdleConnsPerHost: 64}, queues)
+	listener := pipe.Listen()
+	return start(listener, &http.Transport{DialContext: listener.DialContext, MaxIdleConnsPerHost: 64}, queues)
 }
 
 func start(listener net.Listener, transport *http.Transport, queues []string) *Server {
@@ -106,41 +107,3 @@ func (s *Server) Redrive(name, to string, most int, retention time.Duration) {
 	defer s.mu.Unlock()
 	s.queues[name].deadLetters, s.queues[name].most, s.queues[name].retention = to, most, retention
 }
-
-// pipeListener hands both ends of pipes out.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case l.conns <- server:
-		return client, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// Accept implements net.Listener.
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9324} }
