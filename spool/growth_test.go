@@ -2,13 +2,13 @@ package spool
 
 import (
 	"fmt"
-	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/homing-mail/homing/internal/ledger"
+	"github.com/homing-mail/homing/internal/sample"
+	"github.com/homing-mail/homing/internal/usage"
 )
 
 // remember gives a ledger so many rows of messages that are done.
@@ -43,18 +43,15 @@ func BenchmarkGrowth(b *testing.B) {
 		full = append(full, pass(b, spools[1], name, messages))
 		ratios = append(ratios, full[len(full)-1]/empty[len(empty)-1])
 	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(quantile(ratios, 0.5), "ratio")
-	b.ReportMetric(quantile(ratios, 0.25), "ratio-q1")
-	b.ReportMetric(quantile(ratios, 0.75), "ratio-q3")
-	b.ReportMetric(quantile(full, 0.5), "cpu-ms/msg")
-	b.ReportMetric(quantile(empty, 0.5), "empty-cpu-ms/msg")
+	sample.ReportRatios(b, ratios)
+	b.ReportMetric(sample.Median(full), "cpu-ms/msg")
+	b.ReportMetric(sample.Median(empty), "empty-cpu-ms/msg")
 }
 
 // pass takes messages in through 16 writers and through to the ledger, and
 // returns how many milliseconds of processor time each took.
 func pass(b *testing.B, s *Spool, name string, messages int) float64 {
-	before := processorTime(b)
+	before := usage.Self()
 	var wg sync.WaitGroup
 	for w := range 16 {
 		wg.Go(func() {
@@ -83,18 +80,5 @@ func pass(b *testing.B, s *Spool, name string, messages int) float64 {
 		wg.Wait()
 		done += len(items)
 	}
-	return (processorTime(b) - before).Seconds() * 1e3 / float64(messages)
-}
-
-func processorTime(b *testing.B) time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-// quantile of values, by the nearest rank.
-func quantile(values []float64, q float64) float64 {
-	return slices.Sorted(slices.Values(values))[int(q*float64(len(values)-1)+0.5)]
+	return (usage.Self() - before).Seconds() * 1e3 / float64(messages)
 }

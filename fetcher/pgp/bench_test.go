@@ -4,17 +4,16 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/homing-mail/homing/internal/gnupg"
+	"github.com/homing-mail/homing/internal/sample"
+	"github.com/homing-mail/homing/internal/usage"
 )
 
 // random is what does not compress, as most of large mail.
@@ -106,42 +105,28 @@ func against(b *testing.B, home *gnupg.Home, keys *Keys, size int) {
 		copy(octets, sealed)
 		var o, t cost
 		if i%2 == 0 {
-			o, t = measure(syscall.RUSAGE_SELF, ours), measure(syscall.RUSAGE_CHILDREN, theirs)
+			o, t = measure(usage.Self, ours), measure(usage.Children, theirs)
 		} else {
-			t, o = measure(syscall.RUSAGE_CHILDREN, theirs), measure(syscall.RUSAGE_SELF, ours)
+			t, o = measure(usage.Children, theirs), measure(usage.Self, ours)
 		}
 		ratios = append(ratios, t.wall/o.wall)
 		cpuRatios = append(cpuRatios, t.cpu/o.cpu)
 		our = append(our, float64(size)/1e6/o.wall)
 		their = append(their, float64(size)/1e6/t.wall)
 	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median(ratios), "ratio")
-	b.ReportMetric(median(cpuRatios), "cpu-ratio")
-	b.ReportMetric(median(our), "homing-MB/s")
-	b.ReportMetric(median(their), "gpg-MB/s")
+	sample.ReportRatios(b, ratios)
+	b.ReportMetric(sample.Median(cpuRatios), "cpu-ratio")
+	b.ReportMetric(sample.Median(our), "homing-MB/s")
+	b.ReportMetric(sample.Median(their), "gpg-MB/s")
 }
 
 // cost is in seconds.
 type cost struct{ wall, cpu float64 }
 
-func measure(who int, f func()) cost {
-	start, used := time.Now(), processor(who)
+func measure(used func() time.Duration, f func()) cost {
+	start, before := time.Now(), used()
 	f()
-	return cost{time.Since(start).Seconds(), processor(who) - used}
-}
-
-func processor(who int) float64 {
-	var usage syscall.Rusage
-	if syscall.Getrusage(who, &usage) != nil {
-		return math.NaN()
-	}
-	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
-}
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
+	return cost{time.Since(start).Seconds(), (used() - before).Seconds()}
 }
 
 // BenchmarkDecrypt is what profiles are taken of.

@@ -25,6 +25,7 @@ import (
 
 	"github.com/homing-mail/homing/internal/dovecot"
 	"github.com/homing-mail/homing/internal/neighbour"
+	"github.com/homing-mail/homing/internal/sample"
 )
 
 var scale = flag.Float64("scale", 1, "multiplies the number of messages in each run")
@@ -107,10 +108,7 @@ func (r rig) compare(b *testing.B) {
 		homing, source = append(homing, ours), append(source, theirs)
 		ratios = append(ratios, ours.rate/theirs.rate)
 	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(quantile(ratios, 0.5), "ratio")
-	b.ReportMetric(quantile(ratios, 0.25), "ratio-q1")
-	b.ReportMetric(quantile(ratios, 0.75), "ratio-q3")
+	sample.ReportRatios(b, ratios)
 	for name, fs := range map[string][]figures{"homing": homing, "smtp-source": source} {
 		b.ReportMetric(median(fs, func(f figures) float64 { return f.rate }), name+"-msgs/s")
 		b.ReportMetric(median(fs, func(f figures) float64 { return f.cpu }), name+"-cpu-ms/msg")
@@ -137,14 +135,5 @@ func median(fs []figures, of func(figures) float64) float64 {
 	for _, f := range fs {
 		values = append(values, of(f))
 	}
-	return quantile(values, 0.5)
-}
-
-// quantile of values, by linear interpolation.
-func quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	at := q * float64(len(sorted)-1)
-	low := int(at)
-	high := min(low+1, len(sorted)-1)
-	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
+	return sample.Median(values)
 }

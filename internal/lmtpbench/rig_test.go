@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/homing-mail/homing/internal/dovecot"
+	"github.com/homing-mail/homing/internal/usage"
 	"github.com/homing-mail/homing/lmtp"
 )
 
@@ -74,7 +75,7 @@ func (r rig) mailbox(n int) string { return strconv.Itoa(n%mailboxes) + "u@" + r
 
 // homing delivers with package lmtp and returns the processor time it took.
 func (r rig) homing(b *testing.B, body [][]byte) time.Duration {
-	before := processorTime(b)
+	before := usage.Self()
 	client := lmtp.New(lmtp.Config{Network: r.network, Address: r.address, Connections: r.connections, Name: "bench"})
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(b.Context())
@@ -99,7 +100,7 @@ func (r rig) homing(b *testing.B, body [][]byte) time.Duration {
 	if err := context.Cause(ctx); err != nil {
 		b.Fatalf("%v\n%s", err, r.server.Log())
 	}
-	return processorTime(b) - before
+	return usage.Self() - before
 }
 
 // smtpSource runs the yardstick and returns the processor time it took.
@@ -127,15 +128,6 @@ func payload(octets int) [][]byte {
 	line := []byte("The quick brown fox jumps over the lazy dog, again and again and again.\r\n")
 	body := append([]byte(top), bytes.Repeat(line, octets/len(line)+1)...)
 	return [][]byte{head, body[:octets-len(line)], []byte("-- the end.\r\n")}
-}
-
-// processorTime is what this process has used.
-func processorTime(b *testing.B) time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // count returns the number of messages below home.

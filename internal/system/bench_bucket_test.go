@@ -18,6 +18,7 @@ import (
 
 	"github.com/homing-mail/homing/internal/dovecot"
 	"github.com/homing-mail/homing/internal/ledger"
+	"github.com/homing-mail/homing/internal/sample"
 	"github.com/homing-mail/homing/spool"
 )
 
@@ -54,9 +55,9 @@ func BenchmarkBucket(b *testing.B) {
 			fulls, empties = append(fulls, cost[full]), append(empties, cost[empty])
 			ratios = append(ratios, cost[full]/cost[empty])
 		}
-		compare(b, ratios)
-		b.ReportMetric(median(fulls), "full-cpu-ms/msg")
-		b.ReportMetric(median(empties), "empty-cpu-ms/msg")
+		sample.ReportRatios(b, ratios)
+		b.ReportMetric(sample.Median(fulls), "full-cpu-ms/msg")
+		b.ReportMetric(sample.Median(empties), "empty-cpu-ms/msg")
 		b.ReportMetric(full.peak(b), "full-rss-MiB")
 		b.ReportMetric(empty.peak(b), "empty-rss-MiB")
 	})

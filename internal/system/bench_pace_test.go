@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/homing-mail/homing/internal/dovecot"
+	"github.com/homing-mail/homing/internal/sample"
 	"github.com/homing-mail/homing/internal/snstest"
 	"github.com/homing-mail/homing/lmtp"
 )
@@ -32,13 +33,13 @@ func BenchmarkPace(b *testing.B) {
 		theirs := pacedDirectly(b, client, direct)
 		discard(b, h.dovecot, direct)
 		whole, bare = append(whole, ours...), append(bare, theirs...)
-		ratios = append(ratios, quantile(ours, 0.99)/quantile(theirs, 0.99))
+		ratios = append(ratios, sample.Quantile(ours, 0.99)/sample.Quantile(theirs, 0.99))
 	}
-	compare(b, ratios)
-	b.ReportMetric(median(whole), "p50-ms")
-	b.ReportMetric(quantile(whole, 0.99), "p99-ms")
-	b.ReportMetric(median(bare), "lmtp-p50-ms")
-	b.ReportMetric(quantile(bare, 0.99), "lmtp-p99-ms")
+	sample.ReportRatios(b, ratios)
+	b.ReportMetric(sample.Median(whole), "p50-ms")
+	b.ReportMetric(sample.Quantile(whole, 0.99), "p99-ms")
+	b.ReportMetric(sample.Median(bare), "lmtp-p50-ms")
+	b.ReportMetric(sample.Quantile(bare, 0.99), "lmtp-p99-ms")
 }
 
 // pacedDirectly delivers as many messages at the same pace to the mailboxes of a
@@ -71,9 +72,9 @@ func BenchmarkSaturation(b *testing.B) {
 		h.discard(batch)
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median(rates), "msgs/s")
-	b.ReportMetric(median(lasted), "p50-ms")
-	b.ReportMetric(quantile(lasted, 0.99), "p99-ms")
+	b.ReportMetric(sample.Median(rates), "msgs/s")
+	b.ReportMetric(sample.Median(lasted), "p50-ms")
+	b.ReportMetric(sample.Quantile(lasted, 0.99), "p99-ms")
 }
 
 // paced posts a batch at its pace, and returns how many milliseconds each

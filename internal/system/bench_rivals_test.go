@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/homing-mail/homing/internal/dovecot"
+	"github.com/homing-mail/homing/internal/sample"
 	"github.com/homing-mail/homing/internal/usage"
 )
 
@@ -136,7 +137,7 @@ func (c *contest) report(b *testing.B, name string) {
 		for i, t := range trips {
 			ratios = append(ratios, c.trips["homing"][i].rate/t.rate)
 		}
-		compare(b, ratios)
+		sample.ReportRatios(b, ratios)
 	}
 	for unit, of := range map[string]func(trip) float64{
 		"msgs/s":             func(t trip) float64 { return t.rate },
@@ -148,6 +149,6 @@ func (c *contest) report(b *testing.B, name string) {
 		for _, t := range trips {
 			values = append(values, of(t))
 		}
-		b.ReportMetric(median(values), unit)
+		b.ReportMetric(sample.Median(values), unit)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/homing-mail/homing/internal/dovecot"
 	"github.com/homing-mail/homing/internal/s3test"
+	"github.com/homing-mail/homing/internal/sample"
 	"github.com/homing-mail/homing/internal/snstest"
 	"github.com/homing-mail/homing/internal/usage"
 )
@@ -205,9 +206,9 @@ func BenchmarkCPU(b *testing.B) {
 				theirs = append(theirs, perMessage(server, *messages))
 				ratios = append(ratios, homing.Seconds()/server.Seconds())
 			}
-			compare(b, ratios)
-			b.ReportMetric(median(ours), "cpu-ms/msg")
-			b.ReportMetric(median(theirs), "dovecot-cpu-ms/msg")
+			sample.ReportRatios(b, ratios)
+			b.ReportMetric(sample.Median(ours), "cpu-ms/msg")
+			b.ReportMetric(sample.Median(theirs), "dovecot-cpu-ms/msg")
 		})
 	}
 }
@@ -238,9 +239,9 @@ func BenchmarkLatency(b *testing.B) {
 		with, without = append(with, rate[true]), append(without, rate[false])
 		ratios = append(ratios, rate[true]/rate[false])
 	}
-	compare(b, ratios)
-	b.ReportMetric(median(with), "msgs/s")
-	b.ReportMetric(median(without), "without-msgs/s")
+	sample.ReportRatios(b, ratios)
+	b.ReportMetric(sample.Median(with), "msgs/s")
+	b.ReportMetric(sample.Median(without), "without-msgs/s")
 }
 
 // BenchmarkOnce compares the rate into a Dovecot as contrib/dovecot sets it up,
@@ -266,8 +267,8 @@ func BenchmarkOnce(b *testing.B) {
 		rates = append(rates, rate[careful])
 		ratios = append(ratios, rate[careful]/rate[plain])
 	}
-	compare(b, ratios)
-	b.ReportMetric(median(rates), "msgs/s")
+	sample.ReportRatios(b, ratios)
+	b.ReportMetric(sample.Median(rates), "msgs/s")
 }
 
 // BenchmarkMemory shows the most memory that homing ever has resident. The goals
@@ -306,8 +307,8 @@ func BenchmarkStart(b *testing.B) {
 		d.kill()
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median(took), "p50-ms")
-	b.ReportMetric(quantile(took, 0.99), "p99-ms")
+	b.ReportMetric(sample.Median(took), "p50-ms")
+	b.ReportMetric(sample.Quantile(took, 0.99), "p99-ms")
 }
 
 // cpu is the processor time that homing has used.
@@ -328,23 +329,4 @@ func (d *daemon) peak(tb testing.TB) float64 {
 		tb.Fatalf("how much memory homing has used cannot be told: %v", err)
 	}
 	return float64(octets) / (1 << 20)
-}
-
-// compare reports the ratios of a benchmark's repetitions.
-func compare(b *testing.B, ratios []float64) {
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median(ratios), "ratio")
-	b.ReportMetric(quantile(ratios, 0.25), "ratio-q1")
-	b.ReportMetric(quantile(ratios, 0.75), "ratio-q3")
-}
-
-func median(values []float64) float64 { return quantile(values, 0.5) }
-
-// quantile interpolates between the values next to it.
-func quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	at := q * float64(len(sorted)-1)
-	low := int(at)
-	high := min(low+1, len(sorted)-1)
-	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/homing-mail/homing/internal/dovecot"
 	"github.com/homing-mail/homing/internal/moto"
+	"github.com/homing-mail/homing/internal/sample"
 	"github.com/homing-mail/homing/internal/sqstest"
 )
 
@@ -174,8 +175,8 @@ func BenchmarkPull(b *testing.B) {
 		pulled = append(pulled, float64(*messages)/took.Seconds())
 		ratios = append(ratios, posted.Seconds()/took.Seconds())
 	}
-	compare(b, ratios)
-	b.ReportMetric(median(pulled), "msgs/s")
+	sample.ReportRatios(b, ratios)
+	b.ReportMetric(sample.Median(pulled), "msgs/s")
 }
 
 func byWebhook(b *testing.B, h *home, many int) time.Duration {
@@ -246,8 +247,8 @@ func BenchmarkExclusive(b *testing.B) {
 				rates = append(rates, float64(*messages)/exclusive.Seconds())
 				ratios = append(ratios, plain.Seconds()/exclusive.Seconds())
 			}
-			compare(b, ratios)
-			b.ReportMetric(median(rates), "msgs/s")
+			sample.ReportRatios(b, ratios)
+			b.ReportMetric(sample.Median(rates), "msgs/s")
 		})
 	}
 }

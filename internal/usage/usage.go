@@ -65,6 +65,21 @@ func Processor(pids ...int) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
+// Self returns the processor time that this process has used.
+func Self() time.Duration { return used(syscall.RUSAGE_SELF) }
+
+// Children returns the processor time of those children of this process, and of
+// theirs, that it has waited for.
+func Children() time.Duration { return used(syscall.RUSAGE_CHILDREN) }
+
+func used(who int) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(who, &usage); err != nil {
+		panic(err) // getrusage(2): whom it does not know, or where the answer cannot be laid
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
 // stat returns the fields of /proc/PID/stat, none of a process that has ended.
 func stat(pid int) ([]string, error) {
 	line, err := read(pid, "stat")

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,6 +38,27 @@ func TestProcessor(t *testing.T) {
 		}
 	}
 	t.Errorf("%d looks into /proc took less than %v of processor time", spent, 5*tick)
+}
+
+func TestSelf(t *testing.T) {
+	before := Self()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		if Self() > before {
+			return
+		}
+	}
+	t.Error("ten seconds of looking took no processor time")
+}
+
+func TestChildren(t *testing.T) {
+	before := Children()
+	cmd := exec.Command("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := Children()-before, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(); got <= 0 || (got-want).Abs() > time.Millisecond { // both are rounded
+		t.Errorf("a child took %v, want %v", got, want)
+	}
 }
 
 func TestGroup(t *testing.T) {
@@ -73,6 +95,7 @@ func TestGroup(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	pid := ourselves(t)
+	debug.FreeOSMemory() // that what is free now does not go meanwhile
 	before, err := Memory(pid)
 	if err != nil {
 		t.Fatal(err)
