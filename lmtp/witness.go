@@ -198,19 +198,17 @@ func (c *Client) tested(passed bool) {
 // stand. If it cannot tell, there is still homing check: no mail is to wait for it.
 func (k *conn) measure(t *transaction) {
 	c := k.client
-	ctx, cancel := context.WithTimeout(t.ctx, measureTime)
-	defer cancel()
 	c.mu.Lock()
-	due := !c.measured && c.config.Misset != nil && k.lost == nil
-	if due {
-		c.measured = true
-		cut := k.cutWitness
-		k.cutWitness = func() { cut(); cancel() } // as useless without the connection
-	}
-	c.mu.Unlock()
-	if !due {
+	if c.measured || c.config.Misset == nil || k.lost != nil {
+		c.mu.Unlock()
 		return
 	}
+	c.measured = true
+	ctx, cancel := context.WithTimeout(t.ctx, measureTime)
+	defer cancel()
+	cut := k.cutWitness
+	k.cutWitness = func() { cut(); cancel() } // as useless without the connection
+	c.mu.Unlock()
 	if room, err := c.Room(ctx, t.mailbox, 1); err == nil && room > 0 {
 		c.config.Misset(true)
 	}

@@ -34,7 +34,7 @@ type Root struct {
 func New(tb testing.TB) *Root {
 	tb.Helper()
 	r := &Root{lower: neighbour.Trixie(tb, "a Debian 13", "etc/debian_version")}
-	if err := r.lay(tb.TempDir()); err == nil {
+	if err := r.lay(tb.Context(), tb.TempDir()); err == nil {
 		return r
 	}
 	// An overlay cannot lie upon an overlay, which a container's files are: let it
@@ -48,14 +48,14 @@ func New(tb testing.TB) *Root {
 			tb.Errorf("unmounting %s: %v", dir, err)
 		}
 	})
-	if err := r.lay(dir); err != nil {
+	if err := r.lay(tb.Context(), dir); err != nil {
 		neighbour.Missing(tb, "the right to mount an overlay", err.Error())
 	}
 	return r
 }
 
 // lay makes the directories of an overlay, and tries it.
-func (r *Root) lay(dir string) error {
+func (r *Root) lay(ctx context.Context, dir string) error {
 	r.Changes, r.work, r.merged = filepath.Join(dir, "changes"), filepath.Join(dir, "work"), filepath.Join(dir, "merged")
 	for _, one := range []string{r.Changes, r.work, r.merged} {
 		if err := os.Mkdir(one, 0o755); err != nil {
@@ -64,7 +64,7 @@ func (r *Root) lay(dir string) error {
 	}
 	// Nothing of it stays, so dpkg need not wait for the disk.
 	quick := "echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/quick"
-	if out, err := r.Command(context.Background(), "sh", "-euc", quick).CombinedOutput(); err != nil {
+	if out, err := r.Command(ctx, "sh", "-euc", quick).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil

@@ -11,12 +11,17 @@ import (
 // variable NEIGHBOUR_TRIXIE says otherwise.
 const defaultTrixie = "/var/cache/homing-test/trixie"
 
-// Trixie returns the directory of that root, for what (a program, with its
-// version) that is there at this path of it. It ends the test with Missing where
-// it is not, or where we may not chroot to it.
+// TrixiePath is where that root is, if it was made.
+func TrixiePath() string {
+	return filepath.Clean(cmp.Or(os.Getenv("NEIGHBOUR_TRIXIE"), defaultTrixie))
+}
+
+// Trixie returns TrixiePath for the sake of what (a program, with its version),
+// which is at path in there. It ends the test with Missing where it is not, or
+// where we may not chroot to it.
 func Trixie(tb testing.TB, what, path string) string {
 	tb.Helper()
-	root := filepath.Clean(cmp.Or(os.Getenv("NEIGHBOUR_TRIXIE"), defaultTrixie))
+	root := TrixiePath()
 	if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 		Missing(tb, what+" in "+root, "./test.sh as root makes it")
 	}

@@ -5,19 +5,19 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
-)
 
-// trixie is where test.sh makes the root that has Dovecot 2.4.
-const trixie = "/var/cache/homing-test/trixie/var/lib/dpkg"
+	"github.com/homing-mail/homing/internal/neighbour"
+)
 
 // header tells what is measured on, as facts of the raw file; the processor is
 // told by Go itself.
 func header(ctx context.Context, repeat uint) string {
 	packages := said(ctx, "dpkg-query", "-W", "-f", "${Package} ${Version}, ", "postfix", "fetchmail", "getmail6", "dovecot-core")
-	newer := said(ctx, "dpkg-query", "--admindir", trixie, "-W", "-f", "${Package} ${Version}", "dovecot-core")
+	newer := said(ctx, "dpkg-query", "--admindir", filepath.Join(neighbour.TrixiePath(), "var/lib/dpkg"), "-W", "-f", "${Package} ${Version}", "dovecot-core")
 	filesystem := strings.Fields(said(ctx, "df", "--output=fstype", os.TempDir()))
 	load, _, _ := strings.Cut(said(ctx, "cat", "/proc/loadavg"), " ")
 	return fmt.Sprintf(`date: %s
