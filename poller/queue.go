@@ -68,6 +68,7 @@ type Queue struct {
 
 	mu    sync.Mutex
 	heard chan struct{} // closed, and replaced, when the queue has no news
+	stale int           // answers without any since the last
 	rest  time.Time     // until then nothing is received: the spool is in trouble
 }
 
@@ -163,8 +164,8 @@ func (q *Queue) poll(ctx context.Context, begin func(*message)) (received int, e
 		return 0, nil
 	}
 	messages, err := q.receive(ctx, longPoll, hidden)
-	if err == nil && !isNews(messages) {
-		q.signalQuiet()
+	if err == nil {
+		q.weigh(messages)
 	}
 	for _, m := range messages {
 		q.hands.take(m)
@@ -173,13 +174,33 @@ func (q *Queue) poll(ctx context.Context, begin func(*message)) (received int, e
 	return len(messages), err
 }
 
-// isNews reports whether an answer of the queue may leave something behind that
-// nobody has received yet. Mail that waits there for a full mailbox, or that is
-// refused, comes again and again: it must not keep the sweep waiting.
+// isNews reports whether an answer of the queue has something that nobody has
+// received yet, or may have left it behind for want of room. Mail that waits there
+// for a full mailbox, or that is refused, comes again and again: it must not keep
+// the sweep waiting.
 func isNews(messages []*message) bool {
 	return len(messages) == batch || slices.ContainsFunc(messages, func(m *message) bool {
 		return m.receives <= 1 && !strings.HasPrefix(m.body, partMark)
 	})
+}
+
+// nothingNew is how many answers in a row without news make a queue quiet. An empty
+// one does so alone, for it comes when all servers of SQS were asked and had
+// nothing for a long poll; one with a few old messages may have come from some.
+const nothingNew = 3
+
+// weigh tells who waits for it when the queue is quiet.
+func (q *Queue) weigh(messages []*message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if isNews(messages) {
+		q.stale = 0
+		return
+	}
+	if q.stale++; len(messages) == 0 || q.stale >= nothingNew {
+		close(q.heard)
+		q.heard = make(chan struct{})
+	}
 }
 
 // failed logs a failure to receive and returns how long to wait.
@@ -202,7 +223,8 @@ func (q *Queue) answered(ctx context.Context, failures int) int {
 }
 
 // Quiet returns nil when the queue has answered that it has no more messages, or
-// none that had not been received before, or an error when ctx ends before.
+// several times none that had not been received before, or an error when ctx ends
+// before.
 func (q *Queue) Quiet(ctx context.Context) error {
 	q.mu.Lock()
 	heard := q.heard
@@ -213,13 +235,6 @@ func (q *Queue) Quiet(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-func (q *Queue) signalQuiet() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	close(q.heard)
-	q.heard = make(chan struct{})
 }
 
 // restAfter is how long nothing is received after trouble with the spool; other

@@ -3,6 +3,7 @@ package poller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -613,6 +614,36 @@ func TestQuietWhileOldMessagesComeBack(t *testing.T) {
 			t.Errorf("not quiet after %d requests: %v", server.Calls()["ReceiveMessage"]-before, err)
 		}
 	})
+}
+
+// One old message alone in an answer does not show that nothing new is behind it.
+func TestNotQuietAfterOneOldMessage(t *testing.T) {
+	old := []*message{{receives: 2}}
+	q := NewQueue(QueueConfig{})
+	for _, c := range []struct {
+		name   string
+		answer []*message
+		quiet  bool
+	}{
+		{"an old one", old, false},
+		{"another", old, false},
+		{"a new one", []*message{{receives: 3}, {receives: 1}}, false},
+		{"an old one after it", old, false},
+		{"another after it", old, false},
+		{"a third", old, true},
+		{"a fourth", old, true},
+		{"as many as fit", slices.Repeat(old, batch), false},
+		{"none", nil, true},
+	} {
+		heard := q.heard
+		q.weigh(c.answer)
+		select {
+		case <-heard:
+			same(t, c.name, true, c.quiet)
+		default:
+			same(t, c.name, false, c.quiet)
+		}
+	}
 }
 
 // One message has a second receiver listen for a while.
