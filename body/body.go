@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -48,13 +47,13 @@ func (b *Reader) Read(w http.ResponseWriter, r *http.Request) (octets []byte, re
 	in := http.MaxBytesReader(w, r.Body, b.largest)
 	var held int64
 	release = func() { b.memory.Release(held) }
-	for room := int64(firstRoom); ; room = 2 * held {
+	for room := int64(firstRoom); ; room = min(2*held, b.largest+1) {
 		if !b.memory.TryAcquire(room - held) {
 			release()
 			return nil, nil, ErrBusy
 		}
 		held = room
-		octets = slices.Grow(octets, int(room)-len(octets))
+		octets = append(make([]byte, 0, room), octets...)
 		n, err := fill(in, octets[len(octets):room])
 		octets = octets[:len(octets)+n]
 		switch _, large := errors.AsType[*http.MaxBytesError](err); {

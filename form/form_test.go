@@ -568,7 +568,7 @@ func TestBodiesAreBounded(t *testing.T) {
 		stall(1)
 	}
 	r.want(r.genuine(1, armored(message("hello"))), http.StatusAccepted, "")
-	for range 2 {
+	for range maxMemory/maxBody - 1 {
 		stall(maxBody - 1)
 	}
 	r.want(r.genuine(2, armored(message(strings.Repeat("x", maxBody*7/10)))), http.StatusServiceUnavailable, "unavailable")

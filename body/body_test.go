@@ -1,0 +1,134 @@
+package body_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/homing-mail/homing/body"
+)
+
+func read(t *testing.T, r *body.Reader, in io.Reader) ([]byte, func(), error) {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", in)
+	return r.Read(httptest.NewRecorder(), request)
+}
+
+func TestRead(t *testing.T) {
+	const largest = 10_000
+	r := body.New(largest, time.Minute, largest+1)
+	for _, octets := range []int{0, 1, 4095, 4096, 4097, 8192, largest - 1, largest} {
+		sent := bytes.Repeat([]byte("x"), octets)
+		for name, in := range map[string]io.Reader{
+			"at once":      bytes.NewReader(sent),
+			"one by one":   iotest.OneByteReader(bytes.NewReader(sent)),
+			"with its end": iotest.DataErrReader(bytes.NewReader(sent)),
+		} {
+			got, release, err := read(t, r, in)
+			if err != nil || !bytes.Equal(got, sent) {
+				t.Fatalf("%d octets, %s: %d came, %v", octets, name, len(got), err)
+			}
+			if cap(got) > largest+1 {
+				t.Errorf("%d octets, %s: %d are held, want %d at most", octets, name, cap(got), largest+1)
+			}
+			release() // without which the next would be refused
+		}
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	const largest = 10_000
+	r := body.New(largest, time.Minute, largest+1)
+	for name, in := range map[string]io.Reader{
+		"as it says":       strings.NewReader(strings.Repeat("x", largest+1)),
+		"and does not say": io.MultiReader(strings.NewReader(strings.Repeat("x", largest+1))),
+		"without an end":   iotest.DataErrReader(endless{}),
+	} {
+		if _, _, err := read(t, r, in); !errors.Is(err, body.ErrTooLarge) {
+			t.Errorf("%s: %v, want %v", name, err, body.ErrTooLarge)
+		}
+	}
+	if _, _, err := read(t, r, strings.NewReader(strings.Repeat("x", largest))); err != nil {
+		t.Errorf("what was too large still holds memory: %v", err)
+	}
+}
+
+// endless has always more.
+type endless struct{}
+
+func (endless) Read(octets []byte) (int, error) { return len(octets), nil }
+
+// Half a body is none: its sender has to send it again.
+func TestCutOff(t *testing.T) {
+	r := body.New(10_000, time.Minute, 10_001)
+	for _, cut := range []error{io.ErrUnexpectedEOF, errors.New("connection reset")} {
+		in := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(cut))
+		if octets, _, err := read(t, r, in); !errors.Is(err, cut) {
+			t.Errorf("%q, %v, want %v", octets, err, cut)
+		}
+	}
+	if _, _, err := read(t, r, strings.NewReader(strings.Repeat("x", 10_000))); err != nil {
+		t.Errorf("what was cut off still holds memory: %v", err)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	const first = 4096
+	r := body.New(100_000, time.Minute, 2*first+1)
+	_, releaseOne, err := read(t, r, strings.NewReader("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, releaseTwo, err := read(t, r, strings.NewReader("two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := read(t, r, strings.NewReader("three")); !errors.Is(err, body.ErrBusy) {
+		t.Errorf("%v, want %v", err, body.ErrBusy)
+	}
+	releaseOne()
+	releaseTwo()
+
+	// One that grows while others are there is refused then, and gives back what it had.
+	_, release, err := read(t, r, strings.NewReader("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := read(t, r, strings.NewReader(strings.Repeat("x", first+1))); !errors.Is(err, body.ErrBusy) {
+		t.Errorf("%v, want %v", err, body.ErrBusy)
+	}
+	release()
+	if _, _, err := read(t, r, strings.NewReader(strings.Repeat("x", first+1))); err != nil {
+		t.Errorf("all was given back, and it is refused: %v", err)
+	}
+}
+
+// A body that promises much takes no more than it sends.
+func TestPromise(t *testing.T) {
+	r := body.New(1<<20, time.Minute, 1<<20)
+	in, out := io.Pipe()
+	defer out.Close()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", in)
+	request.ContentLength = 1 << 20
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := r.Read(httptest.NewRecorder(), request)
+		ended <- err
+	}()
+	if _, err := out.Write([]byte("x")); err != nil { // which waits until it is being read
+		t.Fatal(err)
+	}
+	if _, _, err := read(t, r, strings.NewReader(strings.Repeat("x", 500_000))); err != nil {
+		t.Errorf("beside a promise: %v", err)
+	}
+	out.CloseWithError(io.ErrUnexpectedEOF)
+	if err := <-ended; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the promise was not kept: %v", err)
+	}
+}
