@@ -67,7 +67,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
-	for late := time.After(20 * time.Second); !condition(); {
+	for late := time.After(time.Minute); !condition(); {
 		select {
 		case <-again.C:
 		case <-late:

@@ -627,7 +627,7 @@ func TestMaintainSignalsAndStops(t *testing.T) {
 	accept(t, s, arrival("m1", "a@example.org"))
 	<-s.Changed()
 	guest := openTest(t, Options{Dir: s.opts.Dir, Guest: true})
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for noticed := false; !noticed; {

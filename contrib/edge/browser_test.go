@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -36,6 +37,7 @@ type reply struct {
 func openBrowser(tb testing.TB) *browser {
 	tb.Helper()
 	cmd := exec.Command(neighbour.Program(tb, "node"), "testdata/browser.mjs", modules(tb), neighbour.Program(tb, "chromium"))
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // or Chromium reads the names of files as ASCII
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)

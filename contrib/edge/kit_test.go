@@ -21,7 +21,7 @@ import (
 
 // patience is how long anything may take that is waited for. It is long because
 // a busy machine is slow, and what does come never uses it up.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // pictures is where screenshots go, a directory; docs/contact-form has them.
 var pictures = flag.String("pictures", "", "directory to save a picture of each state in")

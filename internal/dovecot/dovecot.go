@@ -36,7 +36,7 @@ const Password = "secret"
 // patience is how long a server may take for anything asked of it. It is long
 // because a busy machine with the race detector is slow, and a server that does
 // answer never uses it up.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // User is one mailbox.
 type User struct {

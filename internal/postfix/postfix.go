@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long anything may take that is waited for.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // services are the least that takes mail, passes it on and logs what became of
 // it; none in a chroot.

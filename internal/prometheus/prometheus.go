@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a slow machine may take for anything.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // interval is how often the targets are scraped.
 const interval = 200 * time.Millisecond

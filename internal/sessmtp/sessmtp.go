@@ -44,7 +44,7 @@ type Server struct {
 }
 
 // patience is how long a client may take for anything.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Start serves on loopback, under the name localhost, until the test ends.
 func Start(tb testing.TB, config Config) *Server {

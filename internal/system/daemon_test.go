@@ -22,7 +22,7 @@ import (
 
 // patience is how long anything may take that is waited for. It is long because
 // a busy machine is slow, and what does come never uses it up.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // environment is all that a homing is told.
 type environment map[string]string

@@ -27,7 +27,7 @@ const region = "us-east-1"
 
 const (
 	attempts  = 5
-	startTime = 20 * time.Second
+	startTime = time.Minute
 )
 
 // Server is a running versitygw.
