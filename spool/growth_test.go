@@ -51,7 +51,7 @@ func BenchmarkGrowth(b *testing.B) {
 // pass takes messages in through 16 writers and through to the ledger, and
 // returns how many milliseconds of processor time each took.
 func pass(b *testing.B, s *Spool, name string, messages int) float64 {
-	before := usage.Self()
+	before := usage.Self(b)
 	var wg sync.WaitGroup
 	for w := range 16 {
 		wg.Go(func() {
@@ -80,5 +80,5 @@ func pass(b *testing.B, s *Spool, name string, messages int) float64 {
 		wg.Wait()
 		done += len(items)
 	}
-	return (usage.Self() - before).Seconds() * 1e3 / float64(messages)
+	return (usage.Self(b) - before).Seconds() * 1e3 / float64(messages)
 }

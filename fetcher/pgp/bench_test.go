@@ -105,9 +105,9 @@ func against(b *testing.B, home *gnupg.Home, keys *Keys, size int) {
 		copy(octets, sealed)
 		var o, t cost
 		if i%2 == 0 {
-			o, t = measure(usage.Self, ours), measure(usage.Children, theirs)
+			o, t = measure(b, usage.Self, ours), measure(b, usage.Children, theirs)
 		} else {
-			t, o = measure(usage.Children, theirs), measure(usage.Self, ours)
+			t, o = measure(b, usage.Children, theirs), measure(b, usage.Self, ours)
 		}
 		ratios = append(ratios, t.wall/o.wall)
 		cpuRatios = append(cpuRatios, t.cpu/o.cpu)
@@ -123,10 +123,11 @@ func against(b *testing.B, home *gnupg.Home, keys *Keys, size int) {
 // cost is in seconds.
 type cost struct{ wall, cpu float64 }
 
-func measure(used func() time.Duration, f func()) cost {
-	start, before := time.Now(), used()
+func measure(b *testing.B, used func(testing.TB) time.Duration, f func()) cost {
+	b.Helper()
+	start, before := time.Now(), used(b)
 	f()
-	return cost{time.Since(start).Seconds(), (used() - before).Seconds()}
+	return cost{time.Since(start).Seconds(), (used(b) - before).Seconds()}
 }
 
 // BenchmarkDecrypt is what profiles are taken of.

@@ -75,7 +75,7 @@ func (r rig) mailbox(n int) string { return strconv.Itoa(n%mailboxes) + "u@" + r
 
 // homing delivers with package lmtp and returns the processor time it took.
 func (r rig) homing(b *testing.B, body [][]byte) time.Duration {
-	before := usage.Self()
+	before := usage.Self(b)
 	client := lmtp.New(lmtp.Config{Network: r.network, Address: r.address, Connections: r.connections, Name: "bench"})
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(b.Context())
@@ -100,7 +100,7 @@ func (r rig) homing(b *testing.B, body [][]byte) time.Duration {
 	if err := context.Cause(ctx); err != nil {
 		b.Fatalf("%v\n%s", err, r.server.Log())
 	}
-	return usage.Self() - before
+	return usage.Self(b) - before
 }
 
 // smtpSource runs the yardstick and returns the processor time it took.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -66,16 +67,17 @@ func Processor(pids ...int) (time.Duration, error) {
 }
 
 // Self returns the processor time that this process has used.
-func Self() time.Duration { return used(syscall.RUSAGE_SELF) }
+func Self(tb testing.TB) time.Duration { tb.Helper(); return used(tb, syscall.RUSAGE_SELF) }
 
 // Children returns the processor time of those children of this process, and of
 // theirs, that it has waited for.
-func Children() time.Duration { return used(syscall.RUSAGE_CHILDREN) }
+func Children(tb testing.TB) time.Duration { tb.Helper(); return used(tb, syscall.RUSAGE_CHILDREN) }
 
-func used(who int) time.Duration {
+func used(tb testing.TB, who int) time.Duration {
+	tb.Helper()
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(who, &usage); err != nil {
-		panic(err) // getrusage(2): whom it does not know, or where the answer cannot be laid
+		tb.Fatal(err)
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
