@@ -170,11 +170,14 @@ func (e *Envelope) canonical() (string, error) {
 		return "", refuse(reasonType, "its Type is %.40q", e.Type)
 	}
 	var b strings.Builder
+	b.Grow(len(e.Message) + 1<<10) // the others are short
 	for _, f := range fields {
 		if f.name != "Message" && strings.Contains(f.value, "\n") {
 			return "", refuse(reasonSignature, "its %s has a line break", f.name)
 		}
-		b.WriteString(f.name + "\n" + f.value + "\n")
+		for _, part := range [...]string{f.name, "\n", f.value, "\n"} {
+			b.WriteString(part)
+		}
 	}
 	return b.String(), nil
 }

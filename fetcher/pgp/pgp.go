@@ -38,6 +38,9 @@ func Encrypted(octets []byte) bool {
 // begins an encrypted message, and a version that such a packet can have. Bare
 // data without integrity protection have none, and nothing tells them from noise.
 func beginsMessage(octets []byte) bool {
+	if len(octets) == 0 || octets[0]&highest == 0 {
+		return false // as all mail in plain text, for which no reader is made
+	}
 	p, err := nextPacket(bufio.NewReader(bytes.NewReader(octets)))
 	if err != nil {
 		return false
