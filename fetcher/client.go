@@ -3,14 +3,11 @@ package fetcher
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"time"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/smithy-go/logging"
+
+	"github.com/homing-mail/homing/awsclient"
 )
 
 const (
@@ -22,6 +19,9 @@ const (
 	idle = 10 * time.Second
 	// connections kept to one host, for as many fetches at a time.
 	connections = 64
+	// maxAnswer is twice a page of a thousand keys of 1,024 octets, each octet in
+	// three characters.
+	maxAnswer = 8 << 20
 	// defaultRegion is signed for at an endpoint other than AWS's, where nothing
 	// depends on it.
 	defaultRegion = "us-east-1"
@@ -38,10 +38,10 @@ func NewClient(ctx context.Context, pathStyle bool) (*s3.Client, error) {
 }
 
 func newClient(ctx context.Context, pathStyle bool, silence time.Duration) (*s3.Client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport(silence)),
-		config.WithLogger(logging.Nop{})) // what it has to say comes back as errors, too
+	cfg, err := awsclient.Load(ctx, awsclient.Options{
+		Silence: silence, Idle: min(idle, silence/4), Connections: connections, Answer: maxAnswer, Streamed: "GetObject"})
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration (AWS_* variables and ~/.aws): %w", err)
+		return nil, err
 	}
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle = pathStyle
@@ -55,14 +55,4 @@ func newClient(ctx context.Context, pathStyle bool, silence time.Duration) (*s3.
 		return nil, errors.New("no AWS region: set AWS_REGION to the region of the bucket")
 	}
 	return client, nil
-}
-
-// transport must be a BuildableClient: with a plain http.Client the SDK refuses
-// AWS_CA_BUNDLE.
-func transport(silence time.Duration) *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithReadTimeout(silence).WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConns = 2 * connections
-		t.MaxIdleConnsPerHost = connections
-		t.IdleConnTimeout = min(idle, silence/4)
-	})
 }

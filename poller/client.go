@@ -3,21 +3,24 @@ package poller
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/smithy-go/logging"
+
+	"github.com/homing-mail/homing/awsclient"
 )
 
-// silence is how long SQS may say nothing: longer than a long poll.
-const silence = longPoll + 20*time.Second
+const (
+	// silence is how long SQS may say nothing: longer than a long poll.
+	silence = longPoll + 20*time.Second
+	idle    = 10 * time.Second
+	// maxAnswer is ten messages of 1 MiB, of which every second character is
+	// escaped.
+	maxAnswer = 16 << 20
+)
 
 // awsHost fits the host in a queue's URL where the queue is AWS's, and finds its
 // region: today's, the FIPS, dual-stack and VPC endpoints', and the one from
@@ -35,9 +38,9 @@ func NewClient(ctx context.Context, queueURL string) (*sqs.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport()), config.WithLogger(logging.Nop{}))
+	cfg, err := awsclient.Load(ctx, awsclient.Options{Silence: silence, Idle: idle, Connections: 2 * receivers, Answer: maxAnswer})
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration (AWS_* variables and ~/.aws): %w", err)
+		return nil, err
 	}
 	client := sqs.NewFromConfig(cfg, func(o *sqs.Options) { locate(o, queue) })
 	if client.Options().Region == "" {
@@ -60,13 +63,4 @@ func locate(o *sqs.Options, queue *url.URL) {
 	if o.Region == "" && host == nil {
 		o.Region = "us-east-1" // nothing depends on it at other servers
 	}
-}
-
-// transport must be a BuildableClient: with a plain http.Client the SDK refuses
-// AWS_CA_BUNDLE.
-func transport() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithReadTimeout(silence).WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost = 2 * receivers
-		t.IdleConnTimeout = 10 * time.Second
-	})
 }

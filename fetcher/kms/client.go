@@ -2,14 +2,11 @@ package kms
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"time"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/smithy-go/logging"
+
+	"github.com/homing-mail/homing/awsclient"
 )
 
 const (
@@ -20,6 +17,8 @@ const (
 	idle = 5 * time.Second
 	// connections kept to one host, for as many decryptions at a time.
 	connections = 16
+	// maxAnswer is many times a data key with its names.
+	maxAnswer = 64 << 10
 )
 
 // NewClient returns a client configured as every AWS tool is, from the AWS_*
@@ -28,15 +27,9 @@ const (
 // empty. The error says which setting is wrong; no request is made and no
 // credentials are looked for yet.
 func NewClient(ctx context.Context) (*kms.Client, error) {
-	// It must be a BuildableClient: with a plain http.Client the SDK refuses
-	// AWS_CA_BUNDLE.
-	transport := awshttp.NewBuildableClient().WithReadTimeout(silence).WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost = connections
-		t.IdleConnTimeout = idle
-	})
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithLogger(logging.Nop{}))
+	cfg, err := awsclient.Load(ctx, awsclient.Options{Silence: silence, Idle: idle, Connections: connections, Answer: maxAnswer})
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration (AWS_* variables and ~/.aws): %w", err)
+		return nil, err
 	}
 	return kms.NewFromConfig(cfg), nil
 }

@@ -30,12 +30,13 @@ const (
 // may import everything, and so may internal/..., which holds the rigs of the
 // tests and the demo. A new package gets its line here.
 var arrows = map[string][]string{
+	"awsclient":        nil,
 	"body":             nil,
 	"courier":          {"spool"},
-	"fetcher":          {"fetcher/awserror", "fetcher/envelope", "fetcher/kms", "fetcher/pgp"},
+	"fetcher":          {"awsclient", "fetcher/awserror", "fetcher/envelope", "fetcher/kms", "fetcher/pgp"},
 	"fetcher/awserror": nil,
 	"fetcher/envelope": nil,
-	"fetcher/kms":      {"fetcher/awserror"},
+	"fetcher/kms":      {"awsclient", "fetcher/awserror"},
 	"fetcher/pgp":      nil,
 	"form":             {"body", "spool"},
 	"intake":           {"notice", "spool"},
@@ -44,7 +45,7 @@ var arrows = map[string][]string{
 	"maildir":          nil,
 	"metrics":          nil,
 	"notice":           nil,
-	"poller":           {"notice", "spool"},
+	"poller":           {"awsclient", "notice", "spool"},
 	"report":           {"spool"},
 	"spool":            nil,
 	"submission":       nil,

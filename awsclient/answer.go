@@ -1,0 +1,52 @@
+package awsclient
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+)
+
+// maxRefusal bounds the answers other than 2xx, which the SDK reads into memory
+// whole: AWS's are a few lines, a proxy's a page.
+const maxRefusal = 64 << 10
+
+// client bounds what is read of each answer.
+type client struct {
+	http     *http.Client
+	answer   int64
+	streamed string
+}
+
+// Do implements aws.HTTPClient.
+func (c *client) Do(r *http.Request) (*http.Response, error) {
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	most := c.answer
+	switch {
+	case answer.StatusCode >= http.StatusMultipleChoices:
+		most = maxRefusal
+	case awsmiddleware.GetOperationName(r.Context()) == c.streamed:
+		return answer, nil
+	}
+	answer.Body = &bounded{ReadCloser: answer.Body, most: most, left: most}
+	return answer, nil
+}
+
+// bounded is a body that fails once it has had more octets than it may.
+type bounded struct {
+	io.ReadCloser
+	most, left int64
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("the answer has more than %d octets, which is not believed", b.most)
+	}
+	return n, err
+}
