@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -91,17 +93,10 @@ func (q *queueCommand) list() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				switch {
-				case asJSON:
+				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), items)
-				case len(items) == 0 && c.flagged():
-					_, err = fmt.Fprintln(cmd.OutOrStdout(), "there is no such item")
-				case len(items) == 0:
-					_, err = fmt.Fprintln(cmd.OutOrStdout(), "nothing waits and nothing is held")
-				default:
-					err = writeTable(cmd.OutOrStdout(), items)
 				}
-				return err
+				return c.show(cmd, s, items)
 			})
 		},
 	}
@@ -110,6 +105,35 @@ func (q *queueCommand) list() *cobra.Command {
 	cmd.Flags().BoolVar(&c.all, "all", false, "also what is done or dropped")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, an object a line")
 	return cmd
+}
+
+// show shows the chosen items to a person, who is told of mail in an SQS queue, too,
+// where nothing was chosen. Another replica may have delivered that by now, and this
+// ledger not have heard of it; hence it is not among what waits.
+func (c *choice) show(cmd *cobra.Command, s *spool.Spool, items []*spool.Item) error {
+	var queued []*spool.Item
+	if !c.flagged() {
+		var err error
+		if queued, err = s.List(cmd.Context(), spool.Filter{States: []spool.State{spool.Queued}}); err != nil {
+			return err
+		}
+	}
+	w := cmd.OutOrStdout()
+	var err error
+	switch {
+	case len(items) > 0:
+		err = writeTable(w, items)
+	case c.flagged():
+		_, err = fmt.Fprintln(w, "there is no such item")
+	case len(queued) > 0:
+		_, err = fmt.Fprintln(w, "nothing waits here and nothing is held")
+	default:
+		_, err = fmt.Fprintln(w, "nothing waits and nothing is held")
+	}
+	if err == nil && len(queued) > 0 {
+		_, err = fmt.Fprintf(w, "in an SQS queue: %d, which --state queued lists\n", len(queued))
+	}
+	return err
 }
 
 func (q *queueCommand) show() *cobra.Command {
@@ -180,8 +204,34 @@ func (q *queueCommand) change(cmd *cobra.Command, c *choice, args []string, done
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%d of %d items %s\n", n, len(items), done)
-		return nil
+		return passedOver(items)
 	})
+}
+
+// passedOver is an error that says of the chosen items that are in a state in
+// which nothing can be changed why that is so; nil where there are none.
+func passedOver(items []*spool.Item) error {
+	counts := map[string]int{}
+	for _, item := range items {
+		counts[standsFast[item.State]]++
+	}
+	delete(counts, "")
+	var said []string
+	for _, why := range slices.Sorted(maps.Keys(counts)) {
+		said = append(said, fmt.Sprintf("%d passed over, %s", counts[why], why))
+	}
+	if said == nil {
+		return nil
+	}
+	return errors.New(strings.Join(said, "; "))
+}
+
+// standsFast says why neither a retry nor a drop changes an item in these states.
+var standsFast = map[spool.State]string{
+	spool.Queued:   "in its SQS queue, which brings it again by itself",
+	spool.Settling: "delivered already",
+	spool.Done:     "delivered already",
+	spool.Dropped:  "dropped before (`homing backfill --again` delivers what is still in the bucket)",
 }
 
 // flagged reports whether a flag chooses items.

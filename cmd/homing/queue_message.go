@@ -118,8 +118,10 @@ func (q *queueCommand) drop() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if len(items) > 0 && !yes && !agreed(cmd, items) {
-					return errors.New("nothing was dropped; say --yes to drop without being asked")
+				if len(items) > 0 && !yes {
+					if err := agreed(cmd, items); err != nil {
+						return err
+					}
 				}
 				return dropAll(cmd, cfg, s, items, keep)
 			})
@@ -132,11 +134,25 @@ func (q *queueCommand) drop() *cobra.Command {
 	return cmd
 }
 
-// agreed asks the person at the terminal; whoever is not there says no.
-func agreed(cmd *cobra.Command, items []*spool.Item) bool {
-	fmt.Fprintf(cmd.ErrOrStderr(), "Drop %d items, the first %s for %s? [y/N] ", len(items), clean(items[0].ID), whom(items[0]))
+// agreed asks the person at the terminal. Nobody is asked where there is none: an
+// answer out of a pipe or a file was written before the question.
+func agreed(cmd *cobra.Command, items []*spool.Item) error {
+	if f, ok := cmd.InOrStdin().(*os.File); ok && !isTerminal(f) {
+		return errors.New("nothing was dropped: there is no terminal to ask at, so say --yes")
+	}
+	what := fmt.Sprintf("%d items, the first", len(items))
+	if len(items) == 1 {
+		what = "one item,"
+	}
+	if mailboxes := whom(items[0]); mailboxes != "" {
+		what += " for " + mailboxes + ","
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "Drop %s %s? [y/N] ", what, clean(items[0].ID))
 	reply, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 100)).ReadString('\n')
-	return err == nil && strings.EqualFold(strings.TrimSpace(reply), "y")
+	if err != nil || !strings.EqualFold(strings.TrimSpace(reply), "y") {
+		return errors.New("nothing was dropped; say --yes to drop without being asked")
+	}
+	return nil
 }
 
 // dropAll drops items one by one, each after its message is safe where that was
@@ -159,6 +175,8 @@ func dropAll(cmd *cobra.Command, cfg *Config, s *spool.Spool, items []*spool.Ite
 		}
 		dropped += n
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d of %d items dropped\n", dropped, len(items))
-	return err
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%d of %d items dropped\n", dropped, len(items)); err != nil {
+		return err
+	}
+	return passedOver(items)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -343,7 +344,6 @@ func TestQueueRetry(t *testing.T) {
 	}{
 		{[]string{"one"}, "1 of 1 items tried again\n", []int64{1}},
 		{[]string{"1", "three"}, "2 of 2 items tried again\n", []int64{1, 3}},
-		{[]string{"4"}, "0 of 1 items tried again\n", nil},
 		{[]string{"--all"}, "3 of 3 items tried again\n", []int64{1, 2, 5}},
 		{[]string{"--reason", "understood"}, "1 of 1 items tried again\n", []int64{2}},
 		{[]string{"--reason", "come back"}, "1 of 1 items tried again\n", []int64{3}},
@@ -376,14 +376,15 @@ func TestQueueDrop(t *testing.T) {
 		dropped      []int64
 		keepsMessage bool
 	}{
-		{args: []string{"1"}, code: exitFailed, says: "", asks: "Drop 1 items, the first one for Alice@example.com? [y/N] homing: nothing was dropped; say --yes"},
-		{args: []string{"1"}, stdin: "n\n", code: exitFailed, asks: "Drop 1 items"},
-		{args: []string{"1"}, stdin: "yellow\n", code: exitFailed, asks: "Drop 1 items"},
-		{args: []string{"1"}, stdin: strings.Repeat(" ", 200) + "y\n", code: exitFailed, asks: "Drop 1 items"},
-		{args: []string{"1"}, stdin: "y\n", code: exitDone, says: "1 of 1 items dropped\n", asks: "Drop 1 items", dropped: []int64{1}},
-		{args: []string{"--all"}, stdin: " Y \n", code: exitDone, says: "3 of 3 items dropped\n", asks: "Drop 3 items, the first one for", dropped: []int64{1, 2, 5}},
+		{args: []string{"1"}, code: exitFailed, says: "", asks: "Drop one item, for Alice@example.com, one? [y/N] homing: nothing was dropped; say --yes"},
+		{args: []string{"1"}, stdin: "n\n", code: exitFailed, asks: "Drop one item,"},
+		{args: []string{"1"}, stdin: "yellow\n", code: exitFailed, asks: "Drop one item,"},
+		{args: []string{"1"}, stdin: strings.Repeat(" ", 200) + "y\n", code: exitFailed, asks: "Drop one item,"},
+		{args: []string{"1"}, stdin: "y\n", code: exitDone, says: "1 of 1 items dropped\n", asks: "Drop one item,", dropped: []int64{1}},
+		{args: []string{"--all"}, stdin: " Y \n", code: exitDone, says: "3 of 3 items dropped\n", asks: "Drop 3 items, the first for Alice@example.com, one? ", dropped: []int64{1, 2, 5}},
 		{args: []string{"--yes", "1", "three"}, code: exitDone, says: "2 of 2 items dropped\n", dropped: []int64{1, 3}},
-		{args: []string{"--yes", "4"}, code: exitDone, says: "0 of 1 items dropped\n"},
+		{args: []string{"2"}, code: exitFailed, asks: "Drop one item, sns:two? "},
+		{args: []string{"--yes", "4"}, code: exitFailed, says: "0 of 1 items dropped\n", asks: "homing: 1 passed over, delivered already\n"},
 		{args: []string{"--yes", "--reason", "understood"}, code: exitDone, says: "1 of 1 items dropped\n", dropped: []int64{2}},
 	} {
 		dir := filled(t)
@@ -398,6 +399,80 @@ func TestQueueDrop(t *testing.T) {
 		if !slices.Equal(dropped, test.dropped) {
 			t.Errorf("drop %q: %v are dropped, want %v", test.args, dropped, test.dropped)
 		}
+	}
+}
+
+// TestQueuePassesOver: who names an item in which nothing can be changed is told why.
+func TestQueuePassesOver(t *testing.T) {
+	dir := filled(t)
+	queueOn(t, dir, exitDone, "drop", "--yes", "5")
+	for _, test := range []struct {
+		args       []string
+		says, errs string
+	}{
+		{[]string{"retry", "4"}, "0 of 1 items tried again\n", "homing: 1 passed over, delivered already\n"},
+		{[]string{"retry", "4", "1", "six"}, "1 of 3 items tried again\n", "homing: 2 passed over, delivered already\n"},
+		{[]string{"retry", "5"}, "0 of 1 items tried again\n", "homing: 1 passed over, dropped before (`homing backfill --again` delivers what is still in the bucket)\n"},
+		{[]string{"drop", "--yes", "five", "six"}, "0 of 2 items dropped\n",
+			"homing: 1 passed over, delivered already; 1 passed over, dropped before (`homing backfill --again` delivers what is still in the bucket)\n"},
+	} {
+		if stdout, stderr := queueOn(t, dir, exitFailed, test.args...); stdout != test.says || stderr != test.errs {
+			t.Errorf("%q says %q, %q; want %q, %q", test.args, stdout, stderr, test.says, test.errs)
+		}
+	}
+}
+
+// TestQueueOfSQS: mail that waits in its SQS queue is neither kept quiet nor promised
+// a retry that only the queue can give.
+func TestQueueOfSQS(t *testing.T) {
+	dir := t.TempDir()
+	s, err := spool.Open(t.Context(), spool.Options{Dir: dir, History: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := spool.Arrival{Message: spool.Message{ID: "m1", Source: "sqs", Kind: "ses_s3", Bucket: testBucket, Key: "m1", Receipt: true}, Recipients: []string{testAddress}}
+	if _, _, err := s.Lease(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const rest = "in an SQS queue: 1, which --state queued lists\n"
+	if stdout, _ := queueOn(t, dir, exitDone, "list"); stdout != "nothing waits here and nothing is held\n"+rest {
+		t.Errorf("list says %q", stdout)
+	}
+	if stdout, _ := queueOn(t, dir, exitDone, "list", "--state", "queued"); !strings.Contains(stdout, "queued") || strings.Contains(stdout, rest) {
+		t.Errorf("list --state queued says %q", stdout)
+	}
+	if stdout, _ := queueOn(t, dir, exitDone, "list", "--json"); stdout != "" {
+		t.Errorf("list --json says %q", stdout)
+	}
+	for _, args := range [][]string{{"retry", "m1"}, {"drop", "--yes", "1"}, {"retry", "--state", "queued"}} {
+		if _, stderr := queueOn(t, dir, exitFailed, args...); stderr != "homing: 1 passed over, in its SQS queue, which brings it again by itself\n" {
+			t.Errorf("%q says %q", args, stderr)
+		}
+	}
+}
+
+// TestQueueDropUnattended: an answer that was there before the question is none.
+func TestQueueDropUnattended(t *testing.T) {
+	dir := filled(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("y\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"queue", "drop", "1"}, []string{"HOMING_STATE_DIR=" + dir}, streams{r, &out, &errs})
+	if code != exitFailed || out.Len() > 0 || errs.String() != "homing: nothing was dropped: there is no terminal to ask at, so say --yes\n" {
+		t.Errorf("exit code %d, %q, %q", code, &out, &errs)
+	}
+	if got := listed(t, dir, "--state", "dropped"); len(got) != 0 {
+		t.Errorf("dropped: %v", got)
 	}
 }
 
