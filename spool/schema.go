@@ -9,6 +9,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // applicationID marks the file as homing's ("home"), so that another program's
@@ -188,7 +191,15 @@ func inspect(ctx context.Context, db *sql.DB) (int, error) {
 	return int(version), nil
 }
 
+// damaged explains an error of the first reads. That the file may not be opened or
+// written is no damage, and nothing to move a spool away for.
 func damaged(err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff { // the rest says more exactly why
+		case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
+			return fmt.Errorf("the database, or a file that belongs to it, cannot be opened for writing: %w; run this as homing's user", err)
+		}
+	}
 	return fmt.Errorf("the database is damaged or unreadable: %w; it was left as it is: restore it, or move it away and let the mail be found again in the bucket", err)
 }
 

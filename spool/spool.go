@@ -19,14 +19,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 )
 
 // FileName is the spool's database inside the state directory.
@@ -116,8 +115,12 @@ func Open(ctx context.Context, o Options) (*Spool, error) {
 // prepare makes the directory and takes the lock; a guest needs both to exist.
 func (s *Spool) prepare(path string) error {
 	if s.opts.Guest {
-		if _, err := os.Stat(path); err != nil {
+		_, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("no spool here (is HOMING_STATE_DIR right?): %w", err)
+		}
+		if err != nil {
+			return fmt.Errorf("the spool cannot be looked at (is this homing's user, and HOMING_STATE_DIR right?): %w", err)
 		}
 		return nil
 	}

@@ -507,6 +507,15 @@ func TestOpenRefusesWhatIsNotItsOwn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "damaged"},
+		// As it is for a user who may not write there.
+		"a log that cannot be opened": {func(t *testing.T, dir, path string) {
+			s := openTest(t, Options{Dir: dir})
+			_ = s.release()
+			s.db, s.writer, s.lock = nil, nil, nil
+			if err := os.Mkdir(path+"-wal", 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "cannot be opened for writing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -525,6 +534,19 @@ func TestOpenRefusesWhatIsNotItsOwn(t *testing.T) {
 				t.Error("the file was changed")
 			}
 		})
+	}
+}
+
+// TestGuestFindsNoSpool: where there is none it says so, and where that cannot be
+// told it does not.
+func TestGuestFindsNoSpool(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "")
+	for name, want := range map[string]string{"": "no spool here", "nowhere": "no spool here", "file": "the spool cannot be looked at"} {
+		_, err := Open(t.Context(), Options{Dir: filepath.Join(dir, name), Guest: true, Free: plenty})
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", name, err, want)
+		}
 	}
 }
 
