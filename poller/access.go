@@ -147,8 +147,12 @@ func (a *access) leave(source string, m *message, why *refusal) {
 		a.observer.SignatureFailure(why.reason)
 	}
 	a.observer.Notification(source, "none", "refused")
+	text := "a message is left in its queue, to its redrive policy"
+	if source == sourceDead {
+		text = "a message is left in the dead-letter queue until somebody deletes it or it expires"
+	}
 	a.quiet.Do(func() {
-		a.log.Warn("a message is left in its queue, to its redrive policy", "queue", a.url, "message", m.id, "why", why.text)
+		a.log.Warn(text, "queue", a.url, "message", m.id, "why", why.text)
 	})
 }
 
@@ -156,7 +160,7 @@ func (a *access) leave(source string, m *message, why *refusal) {
 func explain(err error) error {
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
-		return fmt.Errorf("%w; the queue must be reachable from here", err)
+		return fmt.Errorf("%w; let this machine reach the host in the queue's URL: DNS, firewall, HTTPS_PROXY", err)
 	}
 	switch api.ErrorCode() {
 	case "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "InvalidAddress":

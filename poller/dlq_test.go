@@ -55,6 +55,9 @@ func TestDeadLetters(t *testing.T) {
 		same(t, "left", server.Messages("dead")[0].Body, "not JSON")
 		until(t, time.Minute, "the mails", func() bool { return to.got()["a@example.com"] == 25 && to.got()["b@example.com"] == 1 })
 		same(t, "counted", fmt.Sprint(r.tally.of("dlq ses_s3 accepted"), r.tally.of("dlq s3_test ignored"), r.tally.of("dead recovered"), r.tally.of("dead left")), "26 1 27 1")
+		if log := r.log.String(); !strings.Contains(log, "a message is left in the dead-letter queue until") || strings.Contains(log, "redrive") {
+			t.Errorf("the log says %s", log)
+		}
 
 		d, err := r.spool.Recoveries(t.Context(), 10)
 		if err != nil {

@@ -468,7 +468,7 @@ func TestQueueAway(t *testing.T) {
 		"wrong URL":     {sqstest.Fault{Status: 400, Code: "QueueDoesNotExist"}, "check the queue's URL"},
 		"no permission": {sqstest.Fault{Status: 403, Code: "AccessDeniedException"}, "allow sqs:ReceiveMessage"},
 		"credentials":   {sqstest.Fault{Status: 403, Code: "InvalidClientTokenId"}, "check the AWS credentials"},
-		"network":       {sqstest.Fault{}, "must be reachable"},
+		"network":       {sqstest.Fault{}, "let this machine reach the host"},
 		"server":        {sqstest.Fault{Status: 500, Code: "InternalError"}, "InternalError"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ func (c *checker) configuration(_ context.Context, p *page) {
 		}
 	}
 	for _, warning := range c.cfg.warnings() {
+		if slices.ContainsFunc(c.wrong, func(m mistake) bool { return strings.Contains(warning, m.variable) }) {
+			continue // what could not be read looks as if it were not set
+		}
 		variable, _, _ := strings.Cut(warning, " ")
 		p.add("configuration", variable, 0, doubtful(warning, "set it as the warning says, or leave it if it is meant"))
 	}

@@ -242,10 +242,10 @@ func TestCheckCommand(t *testing.T) {
 		stdout  string
 		stderr  string
 	}{
-		{"well", pull, nil, exitDone, "11 checks, none failed, 0 with warnings\n", ""},
+		{"well but for the queue", pull, nil, exitDone, "11 checks, none failed, 1 with warnings\n", ""},
 		{"a warning", append(slices.Clone(pull), "HOMING_AFTER_DELIVERY=delete"), nil, exitDone, "warning   0.000s  s3 write", ""},
 		{"a failure", append(slices.Clone(pull), "HOMING_BUCKETS=nowhere"), nil, exitFailed, "FAILED ", "homing: 1 of 9 checks failed\n"},
-		{"wrong configuration", append(slices.Clone(pull), "HOMING_MEMORY=much"), nil, exitUsage, "FAILED    0.000s  configuration   HOMING_MEMORY: \"much\": want", "homing: 1 of 11 checks failed\n"},
+		{"wrong configuration", append(slices.Clone(pull), "HOMING_MEMORY=much"), nil, exitUsage, "FAILED    0.000s  configuration   HOMING_MEMORY: \"much\": want", "homing: 1 of 12 checks failed\n"},
 		{"wrong certificate", append(slices.Clone(pull), "HOMING_TLS_CERT_PATH=/none", "HOMING_TLS_KEY_PATH=/none"), nil, exitUsage, "FAILED ", "homing: 1 of "},
 		{"argument", pull, []string{"s3"}, exitUsage, "", `homing: unknown command "s3" for "homing check"`},
 		{"health with a probe", pull, []string{"--health", "--probe"}, exitUsage, "", "homing: --health asks"},

@@ -83,11 +83,18 @@ func (c *Config) warnings() []string {
 	if c.DLQ != "" && c.Postmaster == "" {
 		found = append(found, "HOMING_DLQ is read, but without HOMING_POSTMASTER nobody is told what came back from it")
 	}
+	if c.Listen == "" && len(c.SQSQueues) == 0 && !c.formOnly() {
+		rest := "nothing finds mail"
+		if c.SweepInterval > 0 {
+			rest = fmt.Sprintf("mail is found by the sweep alone, every %s", span(c.SweepInterval))
+		}
+		found = append(found, "HOMING_LISTEN and HOMING_SQS_QUEUES are both empty, so that no notification arrives: "+rest)
+	}
 	if 0 < c.SweepInterval && c.SweepInterval < time.Minute {
 		found = append(found, "HOMING_SWEEP_INTERVAL is shorter than a minute: each sweep lists the whole bucket, and S3 charges for every 1,000 objects")
 	}
 	if c.SweepInterval > 0 && c.SweepGrace >= c.sweepWindow() {
-		found = append(found, fmt.Sprintf("HOMING_SWEEP_GRACE leaves nothing to the sweep, which looks back %s with this HOMING_HISTORY", c.sweepWindow()))
+		found = append(found, fmt.Sprintf("HOMING_SWEEP_GRACE leaves nothing to the sweep, which looks back %s with this HOMING_HISTORY", span(c.sweepWindow())))
 	}
 	if c.AfterDelivery.prefix != "" {
 		for _, p := range c.Buckets {

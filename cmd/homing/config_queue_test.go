@@ -54,7 +54,7 @@ func TestQueueConfig(t *testing.T) {
 		})
 	}
 	cfg, err := loadConfig(slices.Concat(base, []string{"HOMING_DLQ=" + queueA, "HOMING_SNS_TOPICS=" + topicA}))
-	if err != nil || len(cfg.warnings()) != 1 || !strings.HasPrefix(cfg.warnings()[0], "HOMING_DLQ is read, but") {
+	if err != nil || len(cfg.warnings()) != 2 || !strings.HasPrefix(cfg.warnings()[0], "HOMING_DLQ is read, but") {
 		t.Errorf("got %v, %q", err, cfg.warnings())
 	}
 }
