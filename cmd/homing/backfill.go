@@ -26,6 +26,12 @@ func newBackfillCommand(environ []string, std streams) *cobra.Command {
 			"for some time ago, as a duration such as 30d.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// A script's unset variable must not become everything, or everybody.
+			for _, name := range []string{"bucket", "since", "until", "to"} {
+				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+					return usageError{fmt.Errorf("--%s is empty: give it a value, or leave it out", name)}
+				}
+			}
 			cfg, err := loadPartialConfig(environ)
 			if err != nil {
 				return err

@@ -466,3 +466,13 @@ func TestBackfillWaitsForMailbox(t *testing.T) {
 		t.Errorf("%d tries, want 2", tries.Load())
 	}
 }
+
+// TestBackfillEmptyFlag: --to "$NOBODY" must not deliver to everybody.
+func TestBackfillEmptyFlag(t *testing.T) {
+	for _, name := range []string{"bucket", "since", "until", "to"} {
+		code, _, stderr := command(t, nil, "", "backfill", "--"+name, "")
+		if want := "homing: --" + name + " is empty: give it a value, or leave it out\n"; code != exitUsage || stderr != want {
+			t.Errorf("exit code %d, %q; want %d, %q", code, stderr, exitUsage, want)
+		}
+	}
+}
