@@ -3,6 +3,7 @@ package fetcher
 import (
 	"context"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ type Budget struct {
 	limit int64
 	whole *semaphore.Weighted
 	inUse atomic.Int64
+	freed atomic.Int64 // released since the last collection that was asked for
 
 	mu    sync.Mutex
 	lanes map[string]*lane
@@ -93,7 +95,22 @@ func (b *Budget) half() int64 { return (b.limit + 1) / 2 }
 
 func (b *Budget) hold(l *lane, n int64) *Room {
 	b.inUse.Add(n)
+	b.collect(n)
 	return &Room{budget: b, lane: l, size: n}
+}
+
+// large is from what size on, in bytes, a message waits for the collector.
+const large = 4 << 20
+
+// collect has the memory of released messages collected before a large one is
+// read. The collector learns of that one only when it is there, and would be late
+// by its whole size; small ones it keeps up with.
+func (b *Budget) collect(n int64) {
+	if n < large || b.freed.Load() < n {
+		return
+	}
+	b.freed.Store(0)
+	runtime.GC()
 }
 
 func (b *Budget) enter(name string) *lane {

@@ -3,6 +3,8 @@ package fetcher
 import (
 	"context"
 	"errors"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -272,4 +274,34 @@ func TestBudgetModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// What was released before a large message is out of memory when it is read.
+func TestReleasedMemoryIsCollected(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // nobody else asks for it
+	collections := func() uint32 {
+		var now runtime.MemStats
+		runtime.ReadMemStats(&now)
+		return now.NumGC
+	}
+	b := NewBudget(8 * large)
+	for _, step := range []struct {
+		name string
+		n    int64
+		want uint32
+	}{
+		{"the first", large, 0},
+		{"after one of its size", large, 1},
+		{"after a smaller one", 2 * large, 0},
+		{"a small one after a large one", large - 1, 0},
+		{"after all three", 4 * large, 0},
+		{"after those", 4 * large, 1},
+	} {
+		before := collections()
+		release := must(t, b, "", step.n)
+		if got := collections() - before; got != step.want {
+			t.Errorf("%s: collected %d times, want %d", step.name, got, step.want)
+		}
+		release()
+	}
 }

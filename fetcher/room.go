@@ -18,6 +18,7 @@ func (r *Room) Release() {
 	b, l := r.budget, r.lane
 	r.lane = nil
 	b.inUse.Add(-r.size)
+	b.freed.Add(r.size)
 	b.whole.Release(b.share(r.size))
 	l.room.Release(b.laneShare(r.size))
 	b.leave(l)

@@ -54,9 +54,10 @@ const (
 	overhead = 24 << 20
 	// leastMemory is what the collector is not pressed below.
 	leastMemory = 96 << 20
-	// garbage is how much of it, in percent of what lives, may wait for the
-	// collector: the heap is small, and memory is bounded by the limit above.
-	garbage = 250
+	// garbage is how much may wait for the collector, in percent of what lives: more
+	// than by default, as little lives, and so little that homing has 60 MiB at most
+	// while small messages pass.
+	garbage = 125
 )
 
 // boundMemory has the garbage collector keep within HOMING_MEMORY and the
