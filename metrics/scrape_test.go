@@ -178,28 +178,30 @@ func TestQueueThatHangs(t *testing.T) {
 }
 
 func TestOneScrapeReadsAtATime(t *testing.T) {
-	m := New("test")
-	var readers, most atomic.Int32
-	entered, leave := make(chan struct{}, 2), make(chan struct{})
-	m.Queue(func(context.Context) (map[string]int64, time.Duration, error) {
-		most.Store(max(most.Load(), readers.Add(1)))
-		defer readers.Add(-1)
-		entered <- struct{}{}
-		<-leave
-		return nil, 0, nil
+	synctest.Test(t, func(t *testing.T) {
+		m := New("test")
+		var readers, most atomic.Int32
+		entered, leave := make(chan struct{}, 2), make(chan struct{})
+		m.Queue(func(context.Context) (map[string]int64, time.Duration, error) {
+			most.Store(max(most.Load(), readers.Add(1)))
+			defer readers.Add(-1)
+			entered <- struct{}{}
+			<-leave
+			return nil, 0, nil
+		})
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { scrape(t, m, "") })
+		}
+		for range 2 {
+			<-entered
+			leave <- struct{}{}
+		}
+		wg.Wait()
+		if got := most.Load(); got != 1 {
+			t.Errorf("%d readers at once, want 1", got)
+		}
 	})
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() { scrape(t, m, "") })
-	}
-	for range 2 {
-		<-entered
-		leave <- struct{}{}
-	}
-	wg.Wait()
-	if got := most.Load(); got != 1 {
-		t.Errorf("%d readers at once, want 1", got)
-	}
 }
 
 // TestReaderThatPanics: net/http survives a handler's panic, and so must the

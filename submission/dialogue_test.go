@@ -47,6 +47,7 @@ type provider struct {
 	tls      *tls.Config
 	listener net.Listener
 	serving  sync.WaitGroup
+	hanging  chan struct{} // has one for each dialogue that came to HANG
 	ended    chan struct{} // the test has
 
 	mu        sync.Mutex
@@ -63,7 +64,8 @@ func play(t *testing.T, dialogues ...string) (*provider, *Config) {
 		t.Fatal(err)
 	}
 	server, client := credentials(t)
-	p := &provider{t: t, tls: server, listener: listener, dialogues: dialogues, ended: make(chan struct{})}
+	p := &provider{t: t, tls: server, listener: listener, dialogues: dialogues,
+		hanging: make(chan struct{}, len(dialogues)), ended: make(chan struct{})}
 	p.serving.Go(p.serve)
 	t.Cleanup(func() {
 		close(p.ended)
@@ -130,6 +132,7 @@ func (p *provider) run(conn net.Conn, dialogue string) error {
 				return err
 			}
 		case line == "HANG":
+			p.hanging <- struct{}{}
 			io.Copy(io.Discard, in)
 		case line == "STALL":
 			<-p.ended
@@ -319,7 +322,7 @@ func TestAway(t *testing.T) {
 		"gone amid AUTH":       {starttls + ehlo + "C: AUTH PLAIN AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ=\n", nil, "EOF", false, false},
 		"421 to AUTH":          {starttls + ehlo + "C: AUTH PLAIN AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ=\nS: 421 4.3.2 going down\n", nil, "421 4.3.2", false, false},
 		"talks without end":    {"FLOOD", nil, "256 KiB", false, false},
-		"hangs after STARTTLS": {starttls + "HANG", func(c *Config) { c.Timeouts.Open = 200 * time.Millisecond }, "timeout", false, false},
+		"hangs after STARTTLS": {starttls + "HANG", func(c *Config) { c.Timeouts.Open = 3 * time.Second }, "timeout", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, config := play(t, c.dialogue)
@@ -388,7 +391,7 @@ func TestLostConnections(t *testing.T) {
 		"after MAIL":           {open + "C: MAIL FROM:<form@home.test> SIZE=48\n", nil, false},
 		"after RCPT":           {open + mail + "C: RCPT TO:<me@home.test>\n", nil, false},
 		"after DATA":           {open + mail + rcpt + "C: DATA\n", nil, false},
-		"DATA hangs":           {open + mail + rcpt + "C: DATA\nHANG\n", func(c *Config) { c.Timeouts.Envelope = 300 * time.Millisecond }, false},
+		"DATA hangs":           {open + mail + rcpt + "C: DATA\nHANG\n", func(c *Config) { c.Timeouts.Envelope = 3 * time.Second }, false},
 		"250 to DATA":          {open + mail + rcpt + "C: DATA\nS: 250 ok\n" + quit, nil, false},
 		"354 to RCPT":          {open + mail + "C: RCPT TO:<me@home.test>\nS: 354 ok\n" + quit, nil, false},
 		"after the message":    {open + begin + "MAIL\n", nil, true},
@@ -446,11 +449,17 @@ func TestAddressesThatCannotBeSaid(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	for name, dialogue := range map[string]string{"at the greeting": "HANG", "at the verdict": open + begin + "MAIL\nHANG\n"} {
 		t.Run(name, func(t *testing.T) {
-			_, c := play(t, dialogue)
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-			defer cancel()
+			p, c := play(t, dialogue)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				defer cancel()
+				select {
+				case <-p.hanging:
+				case <-ctx.Done():
+				}
+			}()
 			began := time.Now()
-			if err := New(*c).Deliver(ctx, "", "me@home.test", message); err == nil || time.Since(began) > 20*time.Second {
+			if err := New(*c).Deliver(ctx, "", "me@home.test", message); ctx.Err() == nil || err == nil || time.Since(began) > 20*time.Second {
 				t.Errorf("%v after %s", err, time.Since(began))
 			}
 		})
