@@ -14,6 +14,7 @@
 # NEIGHBOUR_EDGE     where Deno, workerd and what else the contact form is tested
 #                    with are kept (default /var/cache/homing-test/edge)
 set -euo pipefail
+umask 022 # servers under users of their own read what the tests write
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 tools="$root/.tools/bin"

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 //go:embed *.conf.tmpl
@@ -89,17 +91,14 @@ func ourNames() (userName, groupName string, err error) {
 	return me.Username, group.Name, nil
 }
 
-// choosePorts lets the kernel choose two ports, for LMTP and for IMAP.
-func (s *Server) choosePorts() error {
-	for _, addr := range []*string{&s.TCPAddr, &s.IMAPAddr} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer listener.Close() // only at the end, so that they differ
-		*addr = listener.Addr().String()
+// choosePorts chooses two ports, for LMTP and for IMAP, which are kept while the
+// server is restarted.
+func (s *Server) choosePorts() (err error) {
+	if s.TCPAddr, err = neighbour.Address(); err != nil {
+		return err
 	}
-	return nil
+	s.IMAPAddr, err = neighbour.Address()
+	return err
 }
 
 func (u User) limited() bool { return u.QuotaBytes > 0 || u.QuotaMessages > 0 }

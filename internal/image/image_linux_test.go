@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/homing-mail/homing/internal/debian"
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 const (
@@ -279,7 +279,11 @@ func serving(metrics string, more ...string) []string {
 
 // checkHealth runs the health check before, while and after homing serves.
 func (b *built) checkHealth(t *testing.T) {
-	environ := serving(freePort(t), "TZ=Asia/Kathmandu")
+	metrics, err := neighbour.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	environ := serving(metrics, "TZ=Asia/Kathmandu")
 	if out, err := b.run(t, environ, b.health...).CombinedOutput(); exitCode(err) != 1 {
 		t.Errorf("before: %v\n%s", err, out)
 	}
@@ -316,7 +320,7 @@ func (b *built) awaitHealth(t *testing.T, environ []string) {
 	t.Helper()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
-	for end := time.After(time.Minute); ; {
+	for end := time.After(3 * time.Minute); ; {
 		out, err := b.run(t, environ, b.health...).CombinedOutput()
 		if err == nil {
 			return
@@ -334,14 +338,4 @@ func exitCode(err error) int {
 		return failed.ExitCode()
 	}
 	return 0
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -1,15 +1,32 @@
 package neighbour
 
-import "net"
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
 
-// Address returns an address of loopback where nobody listens, as the kernel
-// chose it, for a program that must be told one. Another program may take it
-// before that one listens there: who minds starts again with the next.
+// Ports from firstPort to lastPort are not among those that Linux gives to whoever
+// asks for any, by default (net.ipv4.ip_local_port_range), and few are anybody's.
+const (
+	firstPort = 12_000
+	lastPort  = 32_000
+)
+
+// Address returns an address of loopback where nobody listens, for a program that
+// must be told one. Nobody is given it by chance before that program listens
+// there, or while it is started again; another call may name it, once in 20,000:
+// who minds starts again with the next.
 func Address() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var errs []error
+	for range 50 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		listener, err := net.Listen("tcp", address)
+		if err == nil {
+			return address, listener.Close()
+		}
+		errs = append(errs, err)
 	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	return "", errors.Join(errs...)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/homing-mail/homing/internal/dovecot"
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 // secureConfig has Dovecot speak TLS on one more LMTP port, from the first octet.
@@ -38,7 +39,14 @@ func TestDeliverOverTLS(t *testing.T) {
 		if err := os.WriteFile(roots, both, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		port := freePort(t)
+		secure, err := neighbour.Address()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, err := net.SplitHostPort(secure)
+		if err != nil {
+			t.Fatal(err)
+		}
 		server := dovecot.Start(t, dovecot.Options{
 			Version: version, Users: users("alice"), Config: secureConfig(version, port),
 			Files: map[string]string{"cert.pem": read(t, cert), "key.pem": read(t, key)},
@@ -110,20 +118,6 @@ func (h *home) mailUser() *syscall.Credential {
 		}
 	}
 	return &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
-}
-
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return port
 }
 
 func read(tb testing.TB, path string) string {
