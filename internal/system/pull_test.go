@@ -71,8 +71,11 @@ func TestReplicasShareAQueue(t *testing.T) {
 		l := &load{home: h, users: crowd, acked: map[string]string{}}
 		l.fill(m, queue, many)
 		replicas := make([]*daemon, 4)
-		for i := range replicas {
-			replicas[i] = serve(t, puller(t, "lmtp:"+h.dovecot.UnixSocket, h.s3.URL(), queue, "HOMING_LMTP_EXCLUSIVE", "true"))
+		for i := range replicas { // all at once, so that there is mail for each
+			replicas[i] = launch(t, puller(t, "lmtp:"+h.dovecot.UnixSocket, h.s3.URL(), queue, "HOMING_LMTP_EXCLUSIVE", "true"))
+		}
+		for _, d := range replicas {
+			d.awaitListeners(t)
 		}
 		replicas[0].awaitMetric(t, `homing_deliveries_total{result="delivered"}`, 5)
 		replicas[0].kill()
