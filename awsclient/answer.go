@@ -12,6 +12,10 @@ import (
 // whole: AWS's are a few lines, a proxy's a page.
 const maxRefusal = 64 << 10
 
+// maxHeader bounds the header of an answer, in octets. S3 allows 2 KB of an
+// object's own metadata.
+const maxHeader = 64 << 10
+
 // client bounds what is read of each answer.
 type client struct {
 	http     *http.Client

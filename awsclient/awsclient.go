@@ -42,6 +42,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		t.MaxIdleConns = 2 * o.Connections
 		t.MaxIdleConnsPerHost = o.Connections
 		t.IdleConnTimeout = o.Idle
+		t.MaxResponseHeaderBytes = maxHeader
 	})
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport),
 		config.WithLogger(logging.Nop{})) // what it has to say comes back as errors, too

@@ -96,6 +96,17 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
+func TestHeadersAreBounded(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("x-amz-meta-a", strings.Repeat("a", maxHeader))
+	}))
+	defer server.Close()
+	_, err := load(t, server.URL, "").HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("mail"), Key: aws.String("key")})
+	if err == nil || !strings.Contains(err.Error(), "exceeded 65536 bytes") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // acceptZipped lets Go's transport decompress, as it does for SQS and KMS.
 func acceptZipped(o *s3.Options) { o.HTTPClient = zipping{o.HTTPClient} }
 

@@ -68,8 +68,9 @@ func (a *access) receive(ctx context.Context, wait, hidden time.Duration) ([]*me
 	if err != nil {
 		return nil, err
 	}
-	messages := make([]*message, len(out.Messages))
-	for i := range out.Messages {
+	// Those that were not asked for come again.
+	messages := make([]*message, min(len(out.Messages), batch))
+	for i := range messages {
 		messages[i] = newMessage(&out.Messages[i])
 	}
 	return messages, nil

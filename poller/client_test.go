@@ -1,9 +1,12 @@
 package poller
 
 import (
+	"context"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
 func TestNewClient(t *testing.T) {
@@ -54,4 +57,23 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("%d: %v", failures, got)
 		}
 	}
+}
+
+// A server that sends more messages than it was asked for has them back.
+func TestMoreThanAskedFor(t *testing.T) {
+	answer := make([]types.Message, 3*batch)
+	a := &access{client: answering{out: &sqs.ReceiveMessageOutput{Messages: answer}}}
+	if messages, err := a.receive(t.Context(), 0, 0); err != nil || len(messages) != batch {
+		t.Errorf("%d messages, %v; want %d", len(messages), err, batch)
+	}
+}
+
+// answering answers one operation.
+type answering struct {
+	SQS
+	out *sqs.ReceiveMessageOutput
+}
+
+func (a answering) ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	return a.out, nil
 }

@@ -7,14 +7,19 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Text is what the service, called by this name, answered, or why it did not. An
-// error that is not the SDK's stays as it is.
+// maxText is how many octets are shown of what a service answered: it is kept
+// with each message and logged with each attempt.
+const maxText = 1000
+
+// Text is what the service, called by this name, answered, or why it did not, in
+// at most 1,000 octets. An error that is not the SDK's stays as it is.
 func Text(service string, err error) string {
 	if _, sdk := err.(*smithy.OperationError); !sdk {
 		return err.Error()
@@ -34,7 +39,7 @@ func Text(service string, err error) string {
 	if response.RequestID != "" {
 		text += ", request " + response.RequestID // AWS's support asks for it
 	}
-	return text
+	return strings.ToValidUTF8(text[:min(len(text), maxText)], "")
 }
 
 // Code is the service's code of the error; empty where it sent none.
