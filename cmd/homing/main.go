@@ -56,7 +56,7 @@ func run(ctx context.Context, args, environ []string, std streams) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(std.err, "homing:", err)
+	fmt.Fprintln(std.err, "homing:", cleanLines(err.Error()))
 	_, wrong := errors.AsType[*configError](err)
 	_, misused := errors.AsType[usageError](err)
 	if wrong || misused || !begun {

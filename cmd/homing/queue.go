@@ -273,7 +273,7 @@ func (c *choice) choose(ctx context.Context, s *spool.Spool, args []string) ([]*
 
 // writeJSON writes one object a line.
 func writeJSON(w io.Writer, items []*spool.Item) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(plainJSON{w})
 	for _, item := range items {
 		if err := enc.Encode(newItemView(item)); err != nil {
 			return err

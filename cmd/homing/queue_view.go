@@ -6,7 +6,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/homing-mail/homing/spool"
 )
@@ -151,26 +150,6 @@ func ago(d time.Duration) string {
 		return text + " ago"
 	}
 	return "just now"
-}
-
-// clean makes text from outside harmless on a terminal, on one line.
-func clean(s string) string { return strings.TrimSpace(strings.Map(harmless, s)) }
-
-// cleanLines is clean for text of several lines.
-func cleanLines(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		return harmless(r)
-	}, s)
-}
-
-func harmless(r rune) rune {
-	if unicode.IsPrint(r) {
-		return r
-	}
-	return '\uFFFD'
 }
 
 func shorten(s string, most int) string {

@@ -80,7 +80,7 @@ func named(environ []string, name string) bool {
 func newLogger(cfg *Config, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.Level(cfg.LogLevel)}
 	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(slog.NewJSONHandler(plainJSON{w}, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
