@@ -78,6 +78,8 @@ Deno.test("packets: every form of a length", () => {
     ["old, four octets", octets(0x86, 0, 0, 0, 1, 0), [1]],
     ["old, undetermined", octets(0x87, 0, 0, 0, 0, 0, 0, 0, 0), undefined],
     ["no packet", "Hello", undefined],
+    ["no packet, of the right length", octets(0x52, 1, 0), undefined],
+    ["half a length, old", octets(0x85, 0), undefined],
     ["parts without an end", octets(0xd2, 225) + "xx", undefined],
     ["a length without octets", octets(0xd2, 255, 255, 255, 255, 255), undefined],
     ["half a length", octets(0xd2, 192), undefined],

@@ -112,7 +112,7 @@ function translate(answer, said) {
   }
   const code = String(said.error);
   if (refusals[code] === answer.status) {
-    return new Refusal(answer.status, code, String(said.message).slice(0, 500), seconds(answer));
+    return new Refusal(answer.status, code, String(said.message), seconds(answer));
   }
   // What is not homing's own may be a proxy's before it: one that cannot reach
   // it just now, or one that has something else at this address.

@@ -82,7 +82,9 @@ Deno.test("a message is signed and forwarded", async () => {
   assert.equal(answer.status, 202);
   assert.deepEqual(await answer.json(), { status: "accepted", id: "7" });
   assert.equal(answer.headers.get("Access-Control-Allow-Origin"), origin);
+  assert.equal(answer.headers.get("Vary"), "Origin");
   assert.equal(answer.headers.get("Cache-Control"), "no-store");
+  assert.equal(answer.headers.get("X-Content-Type-Options"), "nosniff");
   assert.equal(forwarded.length, 1);
   const { url, headers, redirect, body } = /** @type {Forwarded} */ (forwarded[0]);
   assert.equal(redirect, "manual", "a signed message goes to nobody else");
@@ -129,6 +131,8 @@ const outcomes = [
   ["a proxy that is busy", [() => new Response("slow down", { status: 429 })], 503, "unavailable", 3],
   ["an answer that is cut short", [cut, accepted], 202, undefined, 2],
   ["a page without an end", [() => new Response("x".repeat(100_000), { status: 202 })], 502, "misconfigured", 1],
+  ["homing's yes with another status", [() => Response.json({ status: "accepted" })], 502, "misconfigured", 1],
+  ["JSON that is nothing", [() => Response.json(null, { status: 202 })], 502, "misconfigured", 1],
   ["a page with status 202", [() => new Response("hello", { status: 202 })], 502, "misconfigured", 1],
   ["a redirection", [() => Response.redirect("https://elsewhere.test/", 302)], 502, "misconfigured", 1],
   ["another path", [() => new Response("404 page not found", { status: 404 })], 502, "misconfigured", 1],
@@ -170,6 +174,39 @@ for (const [name, answers, status, error, tries] of outcomes) {
   });
 }
 
+Deno.test("homing: an answer without an end is not read to it", async () => {
+  let pulled = 0;
+  const pull = (/** @type {ReadableStreamDefaultController} */ stream) => {
+    if ((pulled += 1000) > 1_000_000) stream.close();
+    else stream.enqueue(new Uint8Array(1000));
+  };
+  const { serve } = rig(() => new Response(new ReadableStream({ pull }), { status: 202 }));
+  assert.equal((await serve(await request(), env, "192.0.2.1")).status, 502);
+  assert.ok(pulled < 10_000, `${pulled} octets were read`);
+});
+
+Deno.test("homing: one that says nothing is given up", async () => {
+  const timeout = AbortSignal.timeout;
+  /** @type {number[]} */
+  const waits = [];
+  AbortSignal.timeout = (milliseconds) => {
+    waits.push(milliseconds);
+    return AbortSignal.abort();
+  };
+  try {
+    const serve = makeWorker({
+      fetch: (_, init) =>
+        init?.signal?.aborted ? Promise.reject(new DOMException("timeout")) : Promise.resolve(accepted()),
+      now: () => 1_800_000_000,
+      pause: () => Promise.resolve(),
+    });
+    assert.equal((await serve(await request(), env, "192.0.2.1")).status, 503);
+  } finally {
+    AbortSignal.timeout = timeout;
+  }
+  assert.deepEqual(waits, [30_000, 30_000, 30_000]);
+});
+
 Deno.test("homing says when to come back", async () => {
   const { serve } = rig(() =>
     Response.json({ error: "rate_limited", message: "m" }, { status: 429, headers: { "Retry-After": "90" } })
@@ -180,7 +217,22 @@ Deno.test("homing says when to come back", async () => {
   assert.equal(answer.headers.get("Access-Control-Expose-Headers"), "Retry-After");
 });
 
-const old = 1_800_000_000 - 601, early = 1_800_000_000 + 61;
+const now = 1_800_000_000, old = now - 601, early = now + 61;
+
+/**
+ * A proof whose counter begins with something; with bits, one of no more bits than these.
+ * @param {string} prefix
+ * @param {number} [bits]
+ */
+async function proofBy(prefix, bits) {
+  const digest = hex(await sha256(message));
+  for (let counter = 0;; counter++) {
+    const hash = hex(await sha256(`v1\n${now}\n${digest}\n${prefix}${counter}`));
+    const zeros = BigInt(`0x1${hash}`).toString(2).slice(1).indexOf("1");
+    if (bits === undefined ? zeros >= 8 : zeros === bits) return `v1 ${now} ${prefix}${counter}`;
+  }
+}
+
 /** @type {[name: string, change: Parameters<typeof request>[0], status: number, error: string][]} */
 const refused = [
   ["another origin", { headers: { Origin: "https://example.com" } }, 403, "wrong_origin"],
@@ -194,6 +246,14 @@ const refused = [
   ["text beside the message", { body: `${message}Hello` }, 400, "not_openpgp"],
   ["no proof", { headers: { "X-Homing-Proof": undefined } }, 403, "bad_proof"],
   ["a proof of another form", { headers: { "X-Homing-Proof": "v2 1800000000 1" } }, 403, "bad_proof"],
+  [
+    "a proof with more behind it",
+    { headers: { "X-Homing-Proof": `${await proof(message, now)} 1` } },
+    403,
+    "bad_proof",
+  ],
+  ["a counter that is none", { headers: { "X-Homing-Proof": await proofBy("x") } }, 403, "bad_proof"],
+  ["a proof that lacks one bit", { headers: { "X-Homing-Proof": await proofBy("", 7) } }, 403, "bad_proof"],
   [
     "a proof for another message",
     { headers: { "X-Homing-Proof": await proof("other", 1_800_000_000) } },
@@ -279,6 +339,17 @@ Deno.test("the oldest of too many clients is forgotten", async () => {
   await assert.rejects(count(10_000), Refusal);
 });
 
+Deno.test("a client that begins anew is not the oldest", async () => {
+  const rates = new Rates(), config = configure({ ...env, RATE: "1" });
+  const count = (/** @type {number} */ n, /** @type {number} */ at) => {
+    return rates.count(`10.0.${n >> 8}.${n & 255}`, config, 1_800_000_000 + at);
+  };
+  await count(0, 0);
+  await count(1, 0);
+  for (let n = 0; n <= 10_000; n++) if (n !== 1) await count(n, 600);
+  await assert.rejects(count(0, 600), Refusal);
+});
+
 Deno.test("Cloudflare's counter is asked, by a name that changes every day", async () => {
   const { clock, forwarded, serve } = rig();
   /** @type {string[]} */
@@ -302,6 +373,12 @@ Deno.test("Cloudflare's counter is asked, by a name that changes every day", asy
   assert.equal(keys[0], keys[1]);
   assert.notEqual(keys[2], keys[0]);
   assert.ok(keys.every((key) => /^[0-9a-f]{32}$/.test(key)));
+  await serve(
+    await request({ time: clock.now }),
+    { ...bound, HOMING_FORM_SECRET: env.HOMING_FORM_SECRET + "." },
+    "192.0.2.1",
+  );
+  assert.notEqual(keys[3], keys[2], "without the secret nobody finds the address by trying all");
 });
 
 Deno.test("network: what one subscriber holds", () => {
@@ -334,7 +411,18 @@ Deno.test("a worker that is not set up says everything that is missing, and no s
   assert.equal(error, "misconfigured");
   for (const name of Object.keys(wrong)) assert.match(message, new RegExp(name));
   const half = await serve(await request(), { ...env, ALLOWED_ORIGINS: "" }, "192.0.2.1");
+  assert.equal(half.status, 500);
   assert.doesNotMatch(await half.text(), /horse/);
+  const short = await serve(await request(), { ...env, HOMING_FORM_SECRET: "horse".padEnd(31, ".") }, "192.0.2.1");
+  assert.equal(short.status, 500);
+  assert.doesNotMatch(await short.text(), /horse/);
+});
+
+Deno.test("a message that breaks off is not called too large", async () => {
+  const { serve } = rig();
+  const pull = (/** @type {ReadableStreamDefaultController} */ stream) => stream.error(new TypeError("reset"));
+  const answer = await serve(await request({ body: new ReadableStream({ pull }) }), env, "192.0.2.1");
+  assert.equal(answer.status, 500);
 });
 
 Deno.test("a failure inside is an answer, too", async () => {
