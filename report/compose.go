@@ -81,7 +81,7 @@ func describeCauses(b *strings.Builder, causes map[string]int64) {
 	byCount := func(x, y string) int { return cmp.Or(cmp.Compare(causes[y], causes[x]), cmp.Compare(x, y)) }
 	names := slices.SortedFunc(maps.Keys(causes), byCount)
 	for _, name := range names[:min(len(names), 5)] {
-		text := name
+		text := printable(name)
 		if text == "" {
 			text = "nothing. Most likely the webhook could not be reached from the internet, or its certificate was not valid: see homing's log of that time"
 		}

@@ -255,3 +255,12 @@ func TestPostmasterWithoutDomain(t *testing.T) {
 	report := string(compose("me", "report-x", "s", "t\n", time.Unix(0, 0)))
 	wants(t, report, "From: homing <me@localhost>\r\n", "Message-ID: <report-x@localhost>\r\n")
 }
+
+// TestCauseIsOneLine: an attribute of a message in a queue, which nobody has signed,
+// cannot pass for the report's own words.
+func TestCauseIsOneLine(t *testing.T) {
+	_, text := describeRecoveries(&spool.Digest{Total: 1, Causes: map[string]int64{"ErrorCode 503\r\nNone of them waits any more.": 1}})
+	if want := "What AWS says of the cause:\n  1x ErrorCode 503??None of them waits any more.\n\n"; !strings.Contains(text, want) {
+		t.Errorf("the report says\n%s\nwithout\n%s", text, want)
+	}
+}
