@@ -148,11 +148,23 @@ func agreed(cmd *cobra.Command, items []*spool.Item) error {
 		what += " for " + mailboxes + ","
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "Drop %s %s? [y/N] ", what, clean(items[0].ID))
-	reply, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 100)).ReadString('\n')
-	if err != nil || !strings.EqualFold(strings.TrimSpace(reply), "y") {
-		return errors.New("nothing was dropped; say --yes to drop without being asked")
+	reply := make(chan string, 1)
+	go func() { // which the program does not wait for: nothing else ends a read from a terminal
+		text, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 100)).ReadString('\n')
+		if err != nil {
+			text = ""
+		}
+		reply <- text
+	}()
+	select {
+	case text := <-reply:
+		if strings.EqualFold(strings.TrimSpace(text), "y") {
+			return nil
+		}
+	case <-cmd.Context().Done():
+		fmt.Fprintln(cmd.ErrOrStderr())
 	}
-	return nil
+	return errors.New("nothing was dropped; say --yes to drop without being asked")
 }
 
 // dropAll drops items one by one, each after its message is safe where that was

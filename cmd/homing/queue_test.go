@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -453,6 +455,30 @@ func TestQueueOfSQS(t *testing.T) {
 		}
 	}
 }
+
+// TestQueueDropInterrupted: Ctrl-C at the question is an answer.
+func TestQueueDropInterrupted(t *testing.T) {
+	dir := filled(t)
+	r, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := writerFunc(func(p []byte) (int, error) {
+		if strings.HasPrefix(string(p), "Drop one item") {
+			cancel()
+		}
+		return len(p), nil
+	})
+	if code := run(ctx, []string{"queue", "drop", "1"}, []string{"HOMING_STATE_DIR=" + dir}, streams{r, io.Discard, asked}); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if got := listed(t, dir, "--state", "dropped"); len(got) != 0 {
+		t.Errorf("dropped: %v", got)
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // TestQueueDropUnattended: an answer that was there before the question is none.
 func TestQueueDropUnattended(t *testing.T) {
