@@ -131,7 +131,7 @@ func (c *choice) show(cmd *cobra.Command, s *spool.Spool, items []*spool.Item) e
 		_, err = fmt.Fprintln(w, "nothing waits and nothing is held")
 	}
 	if err == nil && len(queued) > 0 {
-		_, err = fmt.Fprintf(w, "in an SQS queue: %d, which --state queued lists\n", len(queued))
+		_, err = fmt.Fprintf(w, "last seen in an SQS queue: %d, which --state queued lists\n", len(queued))
 	}
 	return err
 }

@@ -439,7 +439,7 @@ func TestQueueOfSQS(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	const rest = "in an SQS queue: 1, which --state queued lists\n"
+	const rest = "last seen in an SQS queue: 1, which --state queued lists\n"
 	if stdout, _ := queueOn(t, dir, exitDone, "list"); stdout != "nothing waits here and nothing is held\n"+rest {
 		t.Errorf("list says %q", stdout)
 	}
