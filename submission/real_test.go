@@ -52,11 +52,7 @@ func dovecotAsProvider(t *testing.T, version dovecot.Version, relay *sessmtp.Ser
 	}
 	roots = x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	for _, address := range []*string{&starttls, &implicit} {
-		if *address, err = neighbour.Address(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	starttls, implicit = neighbour.Address(t), neighbour.Address(t)
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	files, mechanisms := "ssl_cert = <@DIR@/cert.pem\nssl_key = <@DIR@/key.pem", "auth_mechanisms = plain login"
 	if version == dovecot.V24 {

@@ -34,10 +34,7 @@ type relaying struct {
 // where SES is, who vouches for it, and where the credentials are.
 func submission(t *testing.T, version dovecot.Version, endpoint *sessmtp.Server, authority []byte, password, mode string) relaying {
 	t.Helper()
-	address, err := neighbour.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := neighbour.Address(t)
 	_, port, _ := net.SplitHostPort(address)
 	fragment := read(t, fmt.Sprintf("submission-%s.conf", version))
 	for _, change := range []struct{ from, to string }{

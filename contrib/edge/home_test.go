@@ -101,10 +101,7 @@ func settle(tb testing.TB, like household) *home {
 		expected = h.makeKey(tb, "The new one <"+mailbox+">", like.signs, like.reads)
 	}
 	// Its address stays the same after a restart.
-	address, err := neighbour.Address()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	address := neighbour.Address(tb)
 	h.url = "http://" + address + "/form"
 	h.env = []string{
 		"HOME=" + tb.TempDir(), "HOMING_LISTEN=" + address, "HOMING_METRICS_LISTEN=127.0.0.1:0",

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"text/template"
-
-	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 //go:embed *.conf.tmpl
@@ -89,16 +87,6 @@ func ourNames() (userName, groupName string, err error) {
 		return "", "", err
 	}
 	return me.Username, group.Name, nil
-}
-
-// choosePorts chooses two ports, for LMTP and for IMAP, which are kept while the
-// server is restarted.
-func (s *Server) choosePorts() (err error) {
-	if s.TCPAddr, err = neighbour.Address(); err != nil {
-		return err
-	}
-	s.IMAPAddr, err = neighbour.Address()
-	return err
 }
 
 func (u User) limited() bool { return u.QuotaBytes > 0 || u.QuotaMessages > 0 }

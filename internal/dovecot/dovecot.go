@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/homing-mail/homing/internal/neighbour"
 )
 
 // Version is a release series of Dovecot. The two differ in their
@@ -105,33 +107,14 @@ func Start(tb testing.TB, options Options) *Server {
 	if err := s.lay(); err != nil {
 		tb.Fatalf("preparing Dovecot %s: %v", s.Version, err)
 	}
-	if err := s.startOnFreePorts(); err != nil {
+	s.TCPAddr, s.IMAPAddr = neighbour.Address(tb), neighbour.Address(tb)
+	if err := s.configure(); err != nil {
+		tb.Fatalf("configuring Dovecot %s: %v", s.Version, err)
+	}
+	if err := s.start(); err != nil {
 		tb.Fatalf("starting Dovecot %s: %v\n%s", s.Version, err, s.Log())
 	}
 	return s
-}
-
-// startOnFreePorts tries again when somebody else took a port between its
-// choice and Dovecot's start.
-func (s *Server) startOnFreePorts() error {
-	var errs []error
-	for range 5 {
-		if err := s.choosePorts(); err != nil {
-			return err
-		}
-		if err := s.configure(); err != nil {
-			return err
-		}
-		err := s.start()
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
-		if s.taken() < len(errs) {
-			break
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // Log returns the end of what Dovecot logged, for a failure's message.

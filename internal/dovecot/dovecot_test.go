@@ -3,7 +3,6 @@ package dovecot
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 )
@@ -168,25 +167,6 @@ func TestStopAndRestart(t *testing.T) {
 			t.Fatal(code, reply)
 		}
 		expect(t, s, "alice", "INBOX", stored, stored)
-	})
-}
-
-// A port that somebody takes while the server is away costs no test.
-func TestRestartWithoutItsPort(t *testing.T) {
-	each(t, Options{Users: []User{{Name: "alice"}}}, func(t *testing.T, s *Server) {
-		s.Stop(t)
-		taken, err := net.Listen("tcp", s.IMAPAddr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer taken.Close()
-		s.Restart(t)
-		if s.IMAPAddr == taken.Addr().String() {
-			t.Error("its IMAP port is the one that is taken")
-		}
-		if got := s.Mailbox(t, "alice", "INBOX"); len(got) > 0 {
-			t.Errorf("the mailbox holds %q", got)
-		}
 	})
 }
 

@@ -97,9 +97,8 @@ func (s *Server) Stop(tb testing.TB) {
 	}
 }
 
-// Restart stops the server if it runs, and starts it on the same addresses. A
-// port that a connection of somebody's has taken meanwhile is waited for, but for
-// IMAP's, which then changes.
+// Restart stops the server if it runs, and starts it on the same addresses, which
+// a child of the old one may have for a moment more.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	s.Stop(tb)
@@ -109,12 +108,7 @@ func (s *Server) Restart(tb testing.TB) {
 		if failed = s.start(); failed == nil || s.taken() == before {
 			return nil
 		}
-		lmtp := s.TCPAddr
-		if err := s.choosePorts(); err != nil {
-			return err
-		}
-		s.TCPAddr = lmtp
-		return errors.Join(failed, s.configure())
+		return failed
 	})
 	if err = errors.Join(err, failed); err != nil {
 		tb.Fatalf("starting Dovecot %s again: %v\n%s", s.Version, err, s.Log())

@@ -279,10 +279,7 @@ func serving(metrics string, more ...string) []string {
 
 // checkHealth runs the health check before, while and after homing serves.
 func (b *built) checkHealth(t *testing.T) {
-	metrics, err := neighbour.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
+	metrics := neighbour.Address(t)
 	environ := serving(metrics, "TZ=Asia/Kathmandu")
 	if out, err := b.run(t, environ, b.health...).CombinedOutput(); exitCode(err) != 1 {
 		t.Errorf("before: %v\n%s", err, out)

@@ -43,22 +43,15 @@ type Server struct {
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	root := neighbour.Trixie(tb, "moto", program)
-	var err error
-	for range 5 { // the port it is given may be taken before it listens
-		var s *Server
-		if s, err = start(tb, root); err == nil {
-			return s
-		}
+	s, err := start(tb, root)
+	if err != nil {
+		tb.Fatalf("start moto: %v", err)
 	}
-	tb.Fatalf("start moto: %v", err)
-	return nil
+	return s
 }
 
 func start(tb testing.TB, root string) (*Server, error) {
-	address, err := neighbour.Address()
-	if err != nil {
-		return nil, err
-	}
+	address := neighbour.Address(tb)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err

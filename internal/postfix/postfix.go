@@ -92,9 +92,7 @@ func Start(tb testing.TB, options Options) *Server {
 
 // lay makes the directory, which Postfix's own user may enter.
 func (s *Server) lay(tb testing.TB, options Options) (err error) {
-	if s.Address, err = neighbour.Address(); err != nil {
-		return err
-	}
+	s.Address = neighbour.Address(tb)
 	//nolint:usetesting // a test's own directory is closed to others
 	if s.dir, err = os.MkdirTemp("", "postfix-"); err != nil {
 		return err

@@ -64,16 +64,12 @@ func StartWith(tb testing.TB, rules string, targets ...string) *Server {
 	if err := os.WriteFile(config, configuration(tb, rules, targets), 0o644); err != nil {
 		tb.Fatal(err)
 	}
-	var err error
-	for range 5 { // the port it is given may be taken before it listens
-		s := &Server{log: filepath.Join(dir, "log"), exited: make(chan struct{})}
-		if err = s.start(program, config); err == nil {
-			tb.Cleanup(s.stop)
-			return s
-		}
+	s := &Server{log: filepath.Join(dir, "log"), exited: make(chan struct{})}
+	if err := s.start(program, config, neighbour.Address(tb)); err != nil {
+		tb.Fatalf("starting Prometheus: %v", err)
 	}
-	tb.Fatalf("starting Prometheus: %v", err)
-	return nil
+	tb.Cleanup(s.stop)
+	return s
 }
 
 // configuration returns a configuration file in JSON, which is YAML too.
@@ -100,11 +96,7 @@ func configuration(tb testing.TB, rules string, targets []string) []byte {
 	return text
 }
 
-func (s *Server) start(program, config string) error {
-	address, err := neighbour.Address()
-	if err != nil {
-		return err
-	}
+func (s *Server) start(program, config, address string) error {
 	log, err := os.Create(s.log)
 	if err != nil {
 		return err

@@ -39,11 +39,7 @@ func TestDeliverOverTLS(t *testing.T) {
 		if err := os.WriteFile(roots, both, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		secure, err := neighbour.Address()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, err := net.SplitHostPort(secure)
+		_, port, err := net.SplitHostPort(neighbour.Address(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -135,10 +135,7 @@ func behind(t *testing.T, name string, command func(dir, address string) *exec.C
 	t.Helper()
 	dir := t.TempDir()
 	certificate := writeCertificate(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), 1)
-	address, err := neighbour.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := neighbour.Address(t)
 	var said journal
 	cmd := command(dir, address)
 	cmd.Stdout, cmd.Stderr = &said, &said
