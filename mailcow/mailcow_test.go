@@ -93,6 +93,7 @@ func TestReadFails(t *testing.T) {
 		t.Errorf("%s was asked with the key %q", r.URL, r.Header.Get("X-API-Key"))
 	}))
 	defer elsewhere.Close()
+	words := strings.Repeat("words", 10_000)
 	for _, test := range []struct {
 		name, kind string
 		answer     http.HandlerFunc
@@ -115,11 +116,18 @@ func TestReadFails(t *testing.T) {
 		{"no aliases", "alias", say(http.StatusOK, "{}"), "aliases, and none was listed"},
 		{"no alias domains", "alias-domain", say(http.StatusOK, "{}"), "not in the list of domains"},
 		{"another place", "domain", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "it leads elsewhere"},
-		{"too much", "domain", func(w http.ResponseWriter, _ *http.Request) {
+		{"too much, and no end", "domain", func(w http.ResponseWriter, r *http.Request) {
 			for range maxAnswer>>20 + 1 {
 				w.Write(make([]byte, 1<<20))
 			}
+			<-r.Context().Done()
 		}, "which is not believed"},
+		{"many words", "domain", say(http.StatusOK, "<html>"+words), "a list was expected"},
+		{"many words of refusal", "domain", say(http.StatusForbidden, `{"type":"error","msg":"`+words+`"}`), "is the API key active"},
+		{"many words for a flag", "domain", say(http.StatusOK, `[{"domain_name":"a","active":"`+words+`"}]`), "where a number was expected"},
+		{"another place of many words", "domain", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+"/"+words, http.StatusFound)
+		}, "it leads elsewhere"},
 		{"broken off", "domain", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, "[{")
@@ -134,6 +142,9 @@ func TestReadFails(t *testing.T) {
 			}
 			if d != nil {
 				t.Error("there is a directory in spite of the error")
+			}
+			if err != nil && len(err.Error()) > 1000 {
+				t.Errorf("the error has %d octets", len(err.Error()))
 			}
 			if err != nil && strings.Contains(err.Error(), testKey) {
 				t.Errorf("the error tells the key: %v", err)
