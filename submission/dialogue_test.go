@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"go.uber.org/goleak"
 )
@@ -319,6 +320,8 @@ func TestAway(t *testing.T) {
 		"wrong password":       {starttls + ehlo + "C: AUTH PLAIN AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ=\nS: 535 5.7.8 wrong\n" + left, nil, "535 5.7.8 wrong", true, false},
 		"password not now":     {starttls + ehlo + "C: AUTH PLAIN AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ=\nS: 454 4.7.0 later\n" + left, nil, "454 4.7.0 later", false, false},
 		"asks without end":     {starttls + ehlo + "C: AUTH PLAIN AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ=\nS: 334 AAAA\n" + left, nil, "unexpected server challenge", false, false},
+		"asks a third time":    {starttls + "C: EHLO [127.0.0.1]\nS: 250-mx.example\nS: 250 AUTH LOGIN\nC: AUTH LOGIN\nS: 334 AAAA\nC: bWVAaG9tZS50ZXN0\nS: 334 AAAA\nC: cGFzcyB3b3Jk\nS: 334 AAAA\n" + left, nil, "unexpected server challenge", false, false},
+		"colours":              {"S: 554 \x1b[31mno\xc2\x9b\n", nil, "554 [31mno", false, false},
 		"gone amid AUTH":       {starttls + ehlo + "C: AUTH PLAIN AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ=\n", nil, "EOF", false, false},
 		"421 to AUTH":          {starttls + ehlo + "C: AUTH PLAIN AG1lQGhvbWUudGVzdABwYXNzIHdvcmQ=\nS: 421 4.3.2 going down\n", nil, "421 4.3.2", false, false},
 		"talks without end":    {"FLOOD", nil, "256 KiB", false, false},
@@ -336,6 +339,9 @@ func TestAway(t *testing.T) {
 			}
 			if wait := away.ProbeAfter(); c.refused != (wait > time.Minute) || wait < time.Minute {
 				t.Errorf("to be tried again after %s", wait)
+			}
+			if strings.ContainsFunc(err.Error(), unicode.IsControl) {
+				t.Errorf("the error %q has control characters", err)
 			}
 			if strings.Contains(err.Error(), "pass word") || strings.Contains(err.Error(), "cGFzcyB3b3Jk") {
 				t.Error("the error has the password")
@@ -367,6 +373,7 @@ func TestRefusals(t *testing.T) {
 		"DATA":           {open + mail + rcpt + "C: DATA\nS: 554 5.5.1 no\n" + quit, 554, "DATA refused: 554"},
 		"message":        {open + begin + "MAIL\nS: 550 5.7.1 spam\x1b[31m\n" + quit, 550, "DATA refused: 550 5.7.1 spam[31m"},
 		"message, later": {open + begin + "MAIL\nS: 451 4.3.0 disk\n" + quit, 451, "DATA refused: 451 4.3.0 disk"},
+		"many words":     {open + begin + "MAIL\n" + strings.Repeat("S: 550-"+strings.Repeat("x", 900)+"\n", 200) + "S: 550 x\n" + quit, 550, "DATA refused: 550 xxx"},
 		"421 at the end": {open + begin + "MAIL\nS: 421 4.3.2 going down\n", 421, "DATA refused: 421"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -375,6 +382,9 @@ func TestRefusals(t *testing.T) {
 			refused, ok := errors.AsType[*ReplyError](err)
 			if !ok || refused.ReplyCode() != c.code || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want %d and %q", err, c.code, c.says)
+			}
+			if len(err.Error()) > 1000 {
+				t.Errorf("the error has %d octets", len(err.Error()))
 			}
 		})
 	}
@@ -392,6 +402,7 @@ func TestLostConnections(t *testing.T) {
 		"after RCPT":           {open + mail + "C: RCPT TO:<me@home.test>\n", nil, false},
 		"after DATA":           {open + mail + rcpt + "C: DATA\n", nil, false},
 		"DATA hangs":           {open + mail + rcpt + "C: DATA\nHANG\n", func(c *Config) { c.Timeouts.Envelope = 3 * time.Second }, false},
+		"colours to DATA":      {open + mail + rcpt + "C: DATA\nS: 250 \x1b[31mok\n" + quit, nil, false},
 		"250 to DATA":          {open + mail + rcpt + "C: DATA\nS: 250 ok\n" + quit, nil, false},
 		"354 to RCPT":          {open + mail + "C: RCPT TO:<me@home.test>\nS: 354 ok\n" + quit, nil, false},
 		"after the message":    {open + begin + "MAIL\n", nil, true},
@@ -420,6 +431,9 @@ func TestLostConnections(t *testing.T) {
 			if err == nil || unknown != c.unknown || away || refused {
 				t.Errorf("%T %v, want unknown %v", err, err, c.unknown)
 			}
+			if err != nil && strings.ContainsFunc(err.Error(), unicode.IsControl) {
+				t.Errorf("the error %q has control characters", err)
+			}
 		})
 	}
 }
@@ -429,6 +443,16 @@ func TestTooLargeForTheServer(t *testing.T) {
 	err := deliver(t, c)
 	if e, ok := errors.AsType[*SizeError](err); !ok || !e.Permanent() || e.Octets != 48 || e.Limit != 47 {
 		t.Errorf("%v", err)
+	}
+}
+
+// "SIZE 0" says that there is no limit (RFC 1870 4), as "SIZE" does.
+func TestNoSizeLimit(t *testing.T) {
+	for _, size := range []string{"SIZE 0", "SIZE"} {
+		_, c := play(t, strings.Replace(open, "SIZE 10000", size, 1)+begin+"MAIL\nS: 250 ok\n"+quit)
+		if err := deliver(t, c); err != nil {
+			t.Errorf("%s: %v", size, err)
+		}
 	}
 }
 

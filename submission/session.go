@@ -51,9 +51,6 @@ func (c *Client) greet(ctx context.Context, s *session) (err error) {
 	if err := s.Hello(literal(s.wire.LocalAddr())); err != nil {
 		return err
 	}
-	if _, secure := s.TLSConnectionState(); !secure {
-		return errors.New("the connection is not encrypted") // the last look before the password
-	}
 	return s.authenticate(c.config.User, c.config.Password)
 }
 

@@ -36,11 +36,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline, and its siblings below, do nothing: see wire.
+// SetDeadline, and SetWriteDeadline below, do nothing: see wire.
 func (w *wire) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing.
-func (w *wire) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline does nothing.
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
