@@ -3,6 +3,7 @@ package lmtp
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -124,9 +125,6 @@ func TestDataLost(t *testing.T) {
 		{"a reply that makes no sense", []string{greetPlain + dataBob + dataMail + `
 			S: 354 go ahead
 			EOF`}, 0, true, true},
-		{"a reply without end", []string{greetPlain + `
-			C: MAIL FROM:<a@x.test> BODY=8BITMIME` + longReply() + `
-			EOF`}, 0, true, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -145,14 +143,56 @@ func TestDataLost(t *testing.T) {
 	}
 }
 
-// Cut amid the message: the dot that would commit half of it is not sent.
+// go-smtp collects the lines of a reply without end; what it may read for one
+// command is bounded, and many commands together may have as much as they like.
+func TestDataFlood(t *testing.T) {
+	play(t, []string{greetPlain + `
+		C: MAIL FROM:<a@x.test> BODY=8BITMIME` + longReply() + `
+		EOF`}, func(t *testing.T, th *theatre) {
+		if err := th.bob(); !errors.Is(err, errFlood) {
+			t.Errorf("got %v", err)
+		}
+	})
+	wordy := dataBob + dataMail + "\nS: 250-" + strings.Repeat("x", 1000) + "\nS: 250 saved\n"
+	play(t, []string{greetPlain + strings.Repeat(wordy, 100) + bye}, func(t *testing.T, th *theatre) {
+		for range 100 {
+			if err := th.bob(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A command is not waited for as long as the verdict of the message before it.
+func TestDataTimeouts(t *testing.T) {
+	for dialogue, want := range map[string]time.Duration{dataBob + dataMail: 10 * time.Minute, dataBob: 5 * time.Minute} {
+		end := strings.TrimSuffix(strings.TrimSpace(dialogue), "S: 354 OK") // the reply that does not come
+		play(t, []string{greetPlain + dataTaken + end + `
+			STALL`}, func(t *testing.T, th *theatre) {
+			if err := th.bob(); err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			err := th.bob()
+			if took := time.Since(begun); took != want || err == nil {
+				t.Errorf("got %v after %s, want it after %s", err, took, want)
+			}
+		})
+	}
+}
+
+// Cut amid the message: the dot that would commit half of it is not sent. A kept
+// connection that took the envelope was not dead before: that is a failure.
 func TestDataCut(t *testing.T) {
-	play(t, []string{greetPlain + dataBob + `
+	play(t, []string{greetPlain + dataTaken + dataBob + `
 		SKIP 4096
 		CLOSE
 	`}, func(t *testing.T, th *theatre) {
+		if err := th.bob(); err != nil {
+			t.Fatal(err)
+		}
 		err := th.Deliver(t.Context(), "a@x.test", "bob@y.test", [][]byte{make([]byte, 10<<10)})
-		if err == nil || isUnknown(err) {
+		if err == nil || isUnknown(err) || isAway(err) {
 			t.Errorf("got %v", err)
 		}
 	})

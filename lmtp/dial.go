@@ -12,9 +12,6 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// maxGreeting is how much of the greeting is looked at.
-const maxGreeting = 1 << 10
-
 // connect makes a session that is ready for its first transaction. Its error is
 // an *AwayError.
 func (c *Client) connect(ctx context.Context) (*conn, error) {
@@ -116,7 +113,7 @@ func (g *greeting) Write(p []byte) (int, error) {
 	case bytes.HasPrefix(p, []byte("LHLO ")):
 		g.over = true
 	case !g.over:
-		g.text = append(g.text, p[:min(len(p), maxGreeting-len(g.text))]...)
+		g.text = append(g.text, p...) // no more than wire lets through
 	}
 	return len(p), nil
 }

@@ -1,6 +1,8 @@
 package lmtp
 
 import (
+	"crypto/tls"
+	"net"
 	"testing"
 	"time"
 )
@@ -88,4 +90,47 @@ func TestSlowWrite(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A server that accepts and says nothing to the beginning of TLS.
+func TestSilentHandshake(t *testing.T) {
+	playConfigured(t, Config{Connections: 1, TLS: &tls.Config{ServerName: "mx.test"}}, []string{`
+		STALL
+	`}, func(t *testing.T, th *theatre) {
+		begun := time.Now()
+		if err := th.bob(); !isAway(err) {
+			t.Errorf("got %v", err)
+		}
+		if took, want := time.Since(begun), th.config.Timeouts.Greeting; took != want {
+			t.Errorf("took %s, want %s", took, want)
+		}
+	})
+}
+
+// pieces is a connection that notes how much it is given at a time.
+type pieces struct {
+	net.Conn
+	largest, armed int
+}
+
+func (p *pieces) SetWriteDeadline(time.Time) error { p.armed++; return nil }
+
+func (p *pieces) Write(octets []byte) (int, error) {
+	p.largest = max(p.largest, len(octets))
+	return len(octets), nil
+}
+
+// However it is written, a large message has a deadline for each part.
+func TestPieces(t *testing.T) {
+	const parts = 5
+	octets := make([]byte, parts*maxWrite)
+	for name, write := range map[string]func(*wire) error{
+		"by go-smtp": func(w *wire) error { _, err := w.Write(octets); return err },
+		"ours":       func(w *wire) error { _, err := w.send(net.Buffers{octets}); return err },
+	} {
+		p := &pieces{}
+		if err := write(newWire(p, nil, Timeouts{})); err != nil || p.largest > maxWrite || p.armed != parts {
+			t.Errorf("%s: %d octets at a time, %d deadlines, %v", name, p.largest, p.armed, err)
+		}
+	}
 }

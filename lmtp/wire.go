@@ -25,8 +25,8 @@ const (
 var errFlood = errors.New("more than 64 KiB in answer to one command")
 
 // wire is a connection on which every read and every write arms its own
-// deadline. go-smtp arms one round each command and none while a body is
-// written, and clears it afterwards: what it asks for is ignored.
+// deadline: go-smtp arms one round each command, clears it afterwards, and has
+// none while a body is written.
 type wire struct {
 	net.Conn // raw, or TLS over it
 	raw      net.Conn
@@ -205,15 +205,6 @@ func (w *wire) writePiece(buffers net.Buffers) error {
 	w.written += n
 	return err
 }
-
-// SetDeadline, and its siblings below, do nothing: see wire.
-func (w *wire) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing.
-func (w *wire) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing.
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
 // cut closes without ceremony: TLS would first write an alert, to a server that
 // may not be reading.
