@@ -123,6 +123,26 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// Where directories cannot be synced mail is delivered nevertheless, but not where
+// files cannot.
+func TestDirectoriesThatCannotBeSynced(t *testing.T) {
+	for _, fails := range []struct{ directories, files bool }{{true, false}, {false, true}} {
+		m, base := open(t, "%d/%n")
+		m.sync = func(f *os.File) error {
+			info, err := f.Stat()
+			if err == nil && (info.IsDir() && fails.directories || !info.IsDir() && fails.files) {
+				err = syscall.EINVAL
+			}
+			return err
+		}
+		err := deliver(t, m, "alice@example.com", "octets")
+		delivered := len(messages(t, filepath.Join(base, "example.com", "alice")))
+		if errors.Is(err, syscall.EINVAL) != fails.files || (delivered == 1) == fails.files {
+			t.Errorf("%+v: %d messages, %v", fails, delivered, err)
+		}
+	}
+}
+
 func TestRenameFails(t *testing.T) {
 	m, base := open(t, "%n")
 	dir := filepath.Join(base, "alice")

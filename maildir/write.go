@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -56,13 +57,16 @@ func writeAll(file *os.File, octets [][]byte) error {
 	return nil
 }
 
+// syncDir makes the names in a directory durable, where the file system can: some
+// of FUSE and of networks cannot, and say EINVAL (fsync(2)), which Dovecot takes
+// for done, too.
 func (m *Maildir) syncDir(root *os.Root, dir string) error {
 	d, err := root.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := m.sync(d); err != nil {
+	if err := m.sync(d); err != nil && !errors.Is(err, syscall.EINVAL) {
 		return fmt.Errorf("sync %s: %w", filepath.Join(root.Name(), dir), err)
 	}
 	return nil
