@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -36,6 +37,9 @@ type plainJSON struct{ io.Writer }
 
 // Write implements io.Writer.
 func (w plainJSON) Write(octets []byte) (int, error) {
+	if !slices.ContainsFunc(octets, func(octet byte) bool { return octet >= 0x7f }) {
+		return w.Writer.Write(octets)
+	}
 	plain := make([]byte, 0, len(octets))
 	for _, r := range string(octets) {
 		if unicode.IsPrint(r) || r < ' ' { // the latter are between the values
