@@ -124,7 +124,7 @@ func TestNewClientCABundle(t *testing.T) {
 
 // TestNewClientSilence tells a slow answer from one that has stopped.
 func TestNewClientSilence(t *testing.T) {
-	const silence = 500 * time.Millisecond
+	const silence = 2 * time.Second
 	server, _ := start(t)
 	ref := put(t, server, "key", octets(maxMessage))
 	awsEnvironment(t, map[string]string{"AWS_ENDPOINT_URL_S3": server.URL(),

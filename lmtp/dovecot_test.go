@@ -182,7 +182,7 @@ func TestDovecotProcessLimit(t *testing.T) {
 	}
 	withDovecot(t, dovecot.Options{Users: users, ProcessLimit: 1}, func(t *testing.T, server *dovecot.Server) {
 		config := onSocket(server, 4)
-		config.Timeouts.Greeting = 300 * time.Millisecond
+		config.Timeouts.Greeting = 3 * time.Second
 		c := newClient(t, config)
 		var senders sync.WaitGroup
 		for i := range 200 {
@@ -254,7 +254,7 @@ func TestDovecotAway(t *testing.T) {
 // await waits for a condition, for as long as the test may.
 func await(t *testing.T, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()

@@ -111,7 +111,7 @@ func (f *filler) backfill(ctx context.Context, flags backfillFlags) (stdout, std
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	var out, errs transcript
 	err = backfill(ctx, cfg, f.neighbours(), task, streams{strings.NewReader(""), &out, &errs})

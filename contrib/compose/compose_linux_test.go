@@ -140,7 +140,7 @@ func await(t *testing.T, socket string) {
 	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	for end := time.After(time.Minute); ; {
+	for end := time.After(3 * time.Minute); ; {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			conn.Close()
 			return

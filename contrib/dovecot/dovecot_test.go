@@ -65,7 +65,7 @@ func say(t *testing.T, conn *textproto.Conn, line string, code int) {
 // its anvil process knows that the user is free.
 func sayUntil(t *testing.T, conn *textproto.Conn, line string, code int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		if err := conn.PrintfLine("%s", line); err != nil {
 			t.Fatal(err)
 		}

@@ -203,7 +203,7 @@ func (s *site) serve(t *testing.T) *output {
 // await waits for something to become true.
 func await(t *testing.T, condition func() bool) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -211,7 +211,7 @@ func await(t *testing.T, condition func() bool) error {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return errors.New("it has not come to that within a minute")
+			return errors.New("it has not come to that within five minutes")
 		}
 	}
 	return nil

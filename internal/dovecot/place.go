@@ -80,7 +80,7 @@ func (s *Server) lay() error {
 }
 
 func (s *Server) writeFiles() error {
-	if err := os.WriteFile(s.usersFile(), []byte(s.passwd()), 0o644); err != nil {
+	if err := s.writeUsers(s.passwd()); err != nil {
 		return err
 	}
 	for name, content := range s.options.Files {

@@ -1,6 +1,7 @@
 package dovecot
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,11 @@ import (
 )
 
 func (s *Server) usersFile() string { return filepath.Join(s.dir, "users") }
+
+// writeUsers makes the user database, which Dovecot's own user reads.
+func (s *Server) writeUsers(text string) error {
+	return errors.Join(os.WriteFile(s.usersFile(), []byte(text), 0o644), os.Chmod(s.usersFile(), 0o644)) // whatever the umask
+}
 
 // Away empties the user database, as happens for a moment where it is generated
 // or mounted, and returns when Dovecot has noticed: it answers 550 5.1.1 for
@@ -22,7 +28,7 @@ func (s *Server) Away(tb testing.TB) {
 	if err := os.Rename(s.usersFile(), s.usersFile()+".away"); err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.WriteFile(s.usersFile(), nil, 0o644); err != nil {
+	if err := s.writeUsers(""); err != nil {
 		tb.Fatal(err)
 	}
 	s.awaitAnswer(tb, 550)

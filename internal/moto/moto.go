@@ -28,7 +28,7 @@ const (
 	// program is where Debian puts it, inside the root.
 	program = "/usr/bin/moto_server"
 	// patience is how long a slow machine may take to start it.
-	patience = 60 * time.Second
+	patience = 3 * time.Minute
 	// Region is in the URLs and ARNs of what moto makes.
 	Region = "us-east-1"
 )
@@ -87,7 +87,12 @@ func start(tb testing.TB, root string) (*Server, error) {
 		text, _ := os.ReadFile(path) // without it the error must do
 		return nil, fmt.Errorf("%w\n%s", err, text)
 	}
-	tb.Cleanup(stop)
+	tb.Cleanup(func() {
+		stop()
+		if text, _ := os.ReadFile(path); tb.Failed() {
+			tb.Logf("moto logged:\n%s", text)
+		}
+	})
 	return s, nil
 }
 

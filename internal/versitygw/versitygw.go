@@ -25,7 +25,7 @@ import (
 // region is the one that the server expects in signatures.
 const region = "us-east-1"
 
-const startTime = time.Minute
+const startTime = 3 * time.Minute
 
 // Server is a running versitygw.
 type Server struct {
