@@ -26,7 +26,7 @@ const (
 	KindSESEvent Kind = "ses_event" // bounce, delivery, ..., or a receipt without mail
 	KindS3Test   Kind = "s3_test"   // S3 tries a new event configuration
 	KindSESSetup Kind = "ses_setup" // SES tries a new receipt rule
-	KindS3Other  Kind = "s3_other"  // an object was removed, tagged, restored, ...
+	KindS3Other  Kind = "s3_other"  // an object was removed, tagged, restored, ..., or is a folder
 	KindText     Kind = "text"      // not JSON: "Successfully validated SNS topic ..."
 	KindUnknown  Kind = "unknown"   // JSON that is not understood: keep it for a person
 )
@@ -50,6 +50,10 @@ const asideFolder = "homing-encrypting/"
 // IsAside reports whether homing keeps an object under this key for a moment,
 // which is no mail.
 func IsAside(key string) bool { return strings.Contains(key, asideFolder) }
+
+// IsFolder reports whether the object is the empty one that consoles make for a
+// folder. Size is in bytes.
+func IsFolder(key string, size int64) bool { return size == 0 && strings.HasSuffix(key, "/") }
 
 // Notice announces one message: by reference to an object (Bucket and Key), or
 // with its octets (Content). Apart from Verdicts its strings are as AWS sent

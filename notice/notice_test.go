@@ -21,6 +21,9 @@ func TestParseS3(t *testing.T) {
 	object := snstest.Object{Bucket: "mail", Key: "in/" + id, Size: 4096, Time: at}
 	versioned, other, removed, setup, aside := object, object, object, object, object
 	aside.Key = "in/homing-encrypting/a b/mail"
+	folder := snstest.Object{Bucket: "mail", Key: "in/", Time: at}
+	noFolder := folder
+	noFolder.Size = 1
 	versioned.Version = "v1"
 	other.Bucket, other.Key, other.Version = "b", "a b/ü+100%/x?y&z", "v2"
 	removed.Event = "ObjectRemoved:Delete"
@@ -54,6 +57,9 @@ func TestParseS3(t *testing.T) {
 		{"setup", snstest.S3Event(setup), KindSESSetup, nil},
 		{"aside", snstest.S3Event(aside), KindS3Other, nil},
 		{"created and aside", snstest.S3Event(aside, object), KindS3Event, []Notice{mail}},
+		{"folder", snstest.S3Event(folder), KindS3Other, nil},
+		{"created and folder", snstest.S3Event(folder, object), KindS3Event, []Notice{mail}},
+		{"no folder", snstest.S3Event(noFolder), KindS3Event, []Notice{{MessageID: "mail/in/", Bucket: "mail", Key: "in/", Size: 1, Received: at}}},
 		{"test event", snstest.S3TestEvent("mail"), KindS3Test, nil},
 		{"no records", snstest.S3Event(), KindUnknown, nil},
 		{"no event name", `{"Records":[{"eventSource":"aws:s3"}]}`, KindUnknown, nil},
@@ -90,6 +96,7 @@ func TestParseEventBridge(t *testing.T) {
 		{"restored", named("Object Restore Completed"), KindS3Other, nil},
 		{"setup", snstest.EventBridge(snstest.Object{Bucket: "mail", Key: "AMAZON_SES_SETUP_NOTIFICATION"}), KindSESSetup, nil},
 		{"aside", snstest.EventBridge(snstest.Object{Bucket: "mail", Key: "homing-encrypting/" + id}), KindS3Other, nil},
+		{"folder", snstest.EventBridge(snstest.Object{Bucket: "mail", Key: "in/"}), KindS3Other, nil},
 		{"CloudTrail", named("AWS API Call via CloudTrail"), KindUnknown, nil},
 		{"other source", strings.Replace(snstest.EventBridge(object), "aws.s3", "aws.ec2", 1), KindUnknown, nil},
 		{"no key", snstest.EventBridge(snstest.Object{Bucket: "mail"}), KindUnknown, nil},

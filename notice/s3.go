@@ -59,7 +59,7 @@ func stored(records []s3Record) (Kind, []Notice) {
 			none = KindSESSetup
 			continue
 		}
-		if IsAside(n.Key) {
+		if IsAside(n.Key) || IsFolder(n.Key, n.Size) {
 			continue
 		}
 		notices = append(notices, n)
@@ -96,7 +96,7 @@ func (p *payload) bridged() (Kind, []Notice) {
 		return KindUnknown, nil
 	case lastSegment(n.Key) == setupID:
 		return KindSESSetup, nil
-	case IsAside(n.Key):
+	case IsAside(n.Key), IsFolder(n.Key, n.Size):
 		return KindS3Other, nil
 	}
 	return KindEventBridge, []Notice{n}

@@ -44,8 +44,7 @@ const setupName = "AMAZON_SES_SETUP_NOTIFICATION"
 // new receipt rule, nor the empty object that consoles make for a folder, nor
 // what homing keeps for a moment.
 func (o Object) IsMail() bool {
-	folder := o.Size == 0 && strings.HasSuffix(o.Key, "/")
-	return !folder && !notice.IsAside(o.Key) && o.Key[strings.LastIndexByte(o.Key, '/')+1:] != setupName
+	return !notice.IsFolder(o.Key, o.Size) && !notice.IsAside(o.Key) && o.Key[strings.LastIndexByte(o.Key, '/')+1:] != setupName
 }
 
 // ID is the identity of the message in the object. Without the version it may
