@@ -31,6 +31,9 @@ func (s *Spool) Lease(ctx context.Context, a Arrival) (*Item, Taken, error) {
 		return nil, "", err
 	}
 	if state != Queued {
+		if state == Pending {
+			s.signal() // a held or finished one that this made due is the courier's to find
+		}
 		return nil, taken, nil
 	}
 	item, err := s.claimOne(ctx, id)

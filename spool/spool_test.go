@@ -757,6 +757,34 @@ func TestLease(t *testing.T) {
 	}
 }
 
+// A notification out of a queue that makes an item of the spool's own due wakes its
+// courier, which otherwise looks again only after minutes.
+func TestLeaseWakes(t *testing.T) {
+	for _, state := range []State{Held, Settling} {
+		s := openTest(t, Options{})
+		item, _, err := s.Lease(t.Context(), arrival("m1", "a@example.org"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		record(t, s, &Outcome{Item: item, State: state, Wait: time.Hour})
+		select {
+		case <-s.Changed():
+		default:
+		}
+		if item, taken, err := s.Lease(t.Context(), arrival("m1", "b@example.org")); item != nil || taken != Added || err != nil {
+			t.Fatalf("%s: %+v %s, %v", state, item, taken, err)
+		}
+		select {
+		case <-s.Changed():
+		default:
+			t.Errorf("%s: nobody was woken", state)
+		}
+		if n := len(due(t, s)); n != 1 {
+			t.Errorf("%s: %d items are due, want 1", state, n)
+		}
+	}
+}
+
 // form is a message of the contact form.
 func form(id string) Arrival {
 	a := arrival(id, "me@example.org")
