@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -26,15 +27,30 @@ const (
 
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2) // two that come together are two
+	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		<-signals
-		stop()
-		<-signals // the second ends the process at once
+		heed(signals, stop)
 		os.Exit(exitFailed)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// together is how soon a second signal is still the first: timeout(1) sends its own
+// to the program and then to the group that the program is in.
+const together = 200 * time.Millisecond
+
+// heed calls stop at the first signal, and returns at the second: then the process
+// is to end at once.
+func heed(signals <-chan os.Signal, stop func()) {
+	<-signals
+	stop()
+	began := time.Now()
+	for range signals {
+		if time.Since(began) >= together {
+			return
+		}
+	}
 }
 
 // streams are the standard ones, or a test's.

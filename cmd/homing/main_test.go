@@ -8,8 +8,10 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -91,6 +93,37 @@ func TestExitCodes(t *testing.T) {
 }
 
 // TestAllMistakesAreListed: those of the rules too, one a line.
+// TestSecondSignal: a second signal ends the process at once, but not the echo of the
+// first, with which timeout(1) would cut off a backfill's last words.
+func TestSecondSignal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal, 1)
+		stopped, ended := false, false
+		var heeding sync.WaitGroup
+		heeding.Go(func() {
+			heed(signals, func() { stopped = true })
+			ended = true
+		})
+		for _, step := range []struct {
+			after          time.Duration
+			stopped, ended bool
+		}{
+			{time.Hour, true, false},
+			{0, true, false},
+			{together - time.Millisecond, true, false},
+			{time.Millisecond, true, true},
+		} {
+			<-time.After(step.after)
+			signals <- syscall.SIGTERM
+			synctest.Wait()
+			if stopped != step.stopped || ended != step.ended {
+				t.Fatalf("after %v: stopped %v, ended %v", step.after, stopped, ended)
+			}
+		}
+		heeding.Wait()
+	})
+}
+
 func TestAllMistakesAreListed(t *testing.T) {
 	_, _, stderr := command(t, []string{"HOMING_BUCKETS=s3://mail", "HOMING_MEMORY=much", "HOMING_RECIPIENTS=bob,*=a@", "HOMING_BUCKET=x"}, "", "serve")
 	for _, want := range []string{`HOMING_BUCKETS="s3://mail"`, `HOMING_MEMORY="much"`, `recipient rule "bob"`, `recipient rule "*=a@"`,
