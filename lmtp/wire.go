@@ -86,7 +86,7 @@ func (w *wire) until(start time.Time, arm bool) (time.Time, error) {
 	if !arm {
 		return deadline, nil
 	}
-	return deadline, w.Conn.SetReadDeadline(deadline)
+	return deadline, w.SetReadDeadline(deadline)
 }
 
 // Read implements net.Conn.
@@ -143,7 +143,7 @@ func (w *wire) armWrite() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wrote = time.Now()
-	return w.Conn.SetWriteDeadline(w.wrote.Add(w.writeFor))
+	return w.SetWriteDeadline(w.wrote.Add(w.writeFor))
 }
 
 // writeEnded lets reads count from here.
