@@ -116,6 +116,8 @@ func (h *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.StatusUnauthorized: // which must name a way to authenticate (RFC 9110 15.5.2)
 		header.Set("WWW-Authenticate", "Homing")
 	}
+	// What follows on the connection may be the rest of this: see webhook.
+	header.Set("Connection", "close")
 	if refused.wait > 0 {
 		header.Set("Retry-After", strconv.Itoa(refused.wait))
 	}

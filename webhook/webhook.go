@@ -103,6 +103,11 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
 	}
+	if a.code >= http.StatusBadRequest {
+		// To a proxy that counts otherwise what follows may be the rest of this
+		// request, and its answer another's (RFC 9112 6.3).
+		w.Header().Set("Connection", "close")
+	}
 	w.WriteHeader(a.code)
 	// The sender may be gone; it then comes again, and is recognised.
 	_, _ = io.WriteString(w, a.text+"\n")

@@ -79,6 +79,50 @@ func TestLargeHeader(t *testing.T) {
 	}
 }
 
+// TestConnectionsAreBounded: whoever comes when there are too many is turned away,
+// and taken once there is room.
+func TestConnectionsAreBounded(t *testing.T) {
+	r := newRig(t)
+	r.prepare()
+	for _, s := range r.app.servers {
+		if s.http.ConnState == nil {
+			t.Errorf("%s: connections are not counted", s.variable)
+		}
+		s.http.ConnState = atMost(3)
+	}
+	r.run()
+	answered := func() bool {
+		conn := dial(t, r.app.webhookAddress())
+		defer conn.Close()
+		_, err := io.WriteString(conn, "GET /x HTTP/1.1\r\nHost: homing\r\n\r\n")
+		answer, _ := io.ReadAll(conn) // it may be reset
+		return err == nil && strings.HasPrefix(string(answer), "HTTP/1.1 404")
+	}
+	await(t, "a first answer", answered)
+	idle := []net.Conn{dial(t, r.app.webhookAddress()), dial(t, r.app.webhookAddress()), dial(t, r.app.webhookAddress())}
+	await(t, "the others to count", func() bool { return !answered() })
+	idle[1].Close()
+	await(t, "room", answered)
+}
+
+// TestNothingIsSmuggled: a request with two lengths is answered once, and what
+// follows it is nobody's, for the webhook and for the form.
+func TestNothingIsSmuggled(t *testing.T) {
+	r := newRig(t)
+	r.start(formEnvironment(t)...)
+	for _, path := range []string{"/sns", "/form", "/elsewhere"} {
+		conn := dial(t, r.app.webhookAddress())
+		const twice = " HTTP/1.1\r\nHost: homing\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: homing\r\n\r\n"
+		if _, err := io.WriteString(conn, "POST "+path+twice); err != nil {
+			t.Fatal(err)
+		}
+		answers, err := io.ReadAll(conn)
+		if n := strings.Count(string(answers), "HTTP/1.1 4"); n != 1 {
+			t.Errorf("%s: %d answers, %v:\n%s", path, n, err, answers)
+		}
+	}
+}
+
 // TestStopWaitsForRequests: what was begun is answered when homing is told to
 // stop, but whoever takes too long is not waited for, and that is no failure.
 func TestStopWaitsForRequests(t *testing.T) {
