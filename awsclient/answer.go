@@ -16,7 +16,7 @@ const maxRefusal = 64 << 10
 // object's own metadata.
 const maxHeader = 64 << 10
 
-// client bounds what is read of each answer.
+// client bounds what is read of each answer, and keeps answers that come at once.
 type client struct {
 	http     *http.Client
 	answer   int64
@@ -25,7 +25,7 @@ type client struct {
 
 // Do implements aws.HTTPClient.
 func (c *client) Do(r *http.Request) (*http.Response, error) {
-	answer, err := c.http.Do(r)
+	answer, err := c.http.Do(kept(r))
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,19 @@ func (c *client) Do(r *http.Request) (*http.Response, error) {
 	}
 	answer.Body = &bounded{ReadCloser: answer.Body, most: most, left: most}
 	return answer, nil
+}
+
+// kept is the request without the WriteTo of its body. The SDK closes the body as
+// soon as an answer begins. Where net/http has not looked yet whether the body is
+// at its end, WriteTo says io.EOF, which is no error of a Read, and net/http ends
+// the connection with the answer in it (seen with smithy-go 1.28 and Go 1.26).
+func kept(r *http.Request) *http.Request {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r
+	}
+	same := *r
+	same.Body = struct{ io.ReadCloser }{r.Body}
+	return &same
 }
 
 // bounded is a body that fails once it has had more octets than it may.
