@@ -18,7 +18,7 @@ import (
 )
 
 func snsClient(address string) *sns.Client {
-	return sns.New(sns.Options{BaseEndpoint: aws.String(address), Region: moto.Region,
+	return sns.New(sns.Options{HTTPClient: moto.HTTPClient{}, BaseEndpoint: aws.String(address), Region: moto.Region,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 

@@ -5,6 +5,7 @@ package moto
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -118,9 +119,22 @@ func (s *Server) await(exited <-chan struct{}) error {
 	}
 }
 
+// HTTPClient is for the SDK's clients, which now and then lose an answer that comes
+// as soon as moto's, and then do everything twice: see package awsclient.
+type HTTPClient struct{}
+
+// Do implements aws.HTTPClient.
+func (HTTPClient) Do(r *http.Request) (*http.Response, error) {
+	same := *r
+	if r.Body != nil {
+		same.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return http.DefaultClient.Do(&same)
+}
+
 // SQS returns a client of its SQS.
 func (s *Server) SQS() *sqs.Client {
-	return sqs.New(sqs.Options{BaseEndpoint: aws.String(s.URL), Region: Region,
+	return sqs.New(sqs.Options{HTTPClient: HTTPClient{}, BaseEndpoint: aws.String(s.URL), Region: Region,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 
@@ -154,7 +168,7 @@ func (s *Server) Left(tb testing.TB, url string) (n int) {
 
 // KMS returns a client of its KMS.
 func (s *Server) KMS() *kms.Client {
-	return kms.New(kms.Options{BaseEndpoint: aws.String(s.URL), Region: Region,
+	return kms.New(kms.Options{HTTPClient: HTTPClient{}, BaseEndpoint: aws.String(s.URL), Region: Region,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 
