@@ -296,6 +296,9 @@ func TestBackfillHeld(t *testing.T) {
 	for i := range 7 {
 		f.put(fmt.Sprintf("in/large%d\u202e", i), sesMail("", testAddress, strings.Repeat("x", 20000)))
 	}
+	if dry, _, err := f.backfill(t.Context(), backfillFlags{dryRun: true}); err != nil || !strings.Contains(dry, "in/large0\uFFFD") || strings.Contains(dry, "\u202e") {
+		t.Errorf("%v\n%q", err, dry)
+	}
 	stdout, _, err := f.backfill(t.Context(), backfillFlags{})
 	if err == nil || !strings.HasPrefix(err.Error(), "7 messages are held") || counts(stdout) != "9 found, 2 delivered, 7 held" {
 		t.Errorf("%v\n%s", err, stdout)
@@ -358,6 +361,7 @@ func TestBackfillFlags(t *testing.T) {
 		{flags: backfillFlags{bucket: "other", to: "Me@Example.com"}, want: backfillTask{places: []poller.Place{other}, to: "me@example.com"}},
 		{flags: backfillFlags{to: "a b"}, wrong: `--to "a b": want one mailbox`},
 		{flags: backfillFlags{bucket: "other", again: "abc123", dryRun: true}, want: backfillTask{places: []poller.Place{other}, run: "abc123", dryRun: true}},
+		{flags: backfillFlags{again: strings.Repeat("a", 33)}, wrong: `--again="aaa`},
 		{flags: backfillFlags{again: "#1"}, wrong: `--again="#1": want the id`},
 	} {
 		got, err := test.flags.task(cfg, now)
@@ -404,6 +408,14 @@ func TestBackfillCommand(t *testing.T) {
 }
 
 // TestMeter: lines every ten seconds, with the rate of the last minute.
+// Why something waits is in a neighbour's words, and there is one line for it.
+func TestTallyIsHarmlessOnATerminal(t *testing.T) {
+	waits := &tally{waiting: 1, reason: "\u202e\x1b[2J\n" + strings.Repeat("x", 1000)}
+	if text := waits.String(); strings.ContainsFunc(text, unprintable) || len(text) > 200 {
+		t.Errorf("%q", text)
+	}
+}
+
 func TestMeter(t *testing.T) {
 	var out transcript
 	now := time.Unix(1e9, 0)

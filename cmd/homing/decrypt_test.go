@@ -226,21 +226,45 @@ func TestExportEncrypted(t *testing.T) {
 	}
 }
 
+// compressed seals a mail of 32 KB to a key in a few hundred octets.
+func compressed(t *testing.T, to *pgp.Pair) (mail, stored string) {
+	t.Helper()
+	gpg := gnupg.New(t, gnupg.V22)
+	gpg.Run(t, to.Public, "--import")
+	mail = sesMail("bob@example.org", testAddress, "swells") + strings.Repeat("All the same.\r\n", 2000)
+	stored = string(gpg.Run(t, []byte(mail), "--trust-model", "always", "--compress-algo", "zip", "--encrypt", "--recipient", testAddress))
+	if len(stored) > len(mail)/10 {
+		t.Fatalf("%d octets for %d: it is not compressed", len(stored), len(mail))
+	}
+	return mail, stored
+}
+
+// TestBombIsHeld: the limit is for what is unpacked, too, in the daemon and in what
+// a person calls.
+func TestBombIsHeld(t *testing.T) {
+	pair := newKey(t, "")
+	_, stored := compressed(t, pair)
+	f := newFiller(t, "HOMING_PGP_KEY="+string(pair.Secret), "HOMING_MAX_MESSAGE=10KB")
+	f.put(sesKey(1), stored)
+	stdout, _, err := f.backfill(t.Context(), backfillFlags{})
+	if err == nil || counts(stdout) != "1 found, 0 delivered, 1 held" || !strings.Contains(stdout, "raise HOMING_MAX_MESSAGE") {
+		t.Errorf("%v\n%s", err, stdout)
+	}
+	environ := []string{"HOMING_PGP_KEY=" + string(pair.Secret), "HOMING_MAX_MESSAGE=10KB"}
+	if code, _, stderr := command(t, environ, stored, "pgp", "inspect", "-"); code != exitFailed || !strings.Contains(stderr, "raise HOMING_MAX_MESSAGE") {
+		t.Errorf("inspect ends with %d: %s", code, stderr)
+	}
+}
+
 // TestManyCompressed: each needs more memory than it was fetched with, all at
 // once, and there is little. Nobody waits for ever.
 func TestManyCompressed(t *testing.T) {
 	const many = 200
 	pair := newKey(t, "")
-	gpg := gnupg.New(t, gnupg.V22)
-	gpg.Run(t, pair.Public, "--import")
-	mail := sesMail("bob@example.org", testAddress, "swells") + strings.Repeat("All the same.\r\n", 2000)
-	stored := gpg.Run(t, []byte(mail), "--trust-model", "always", "--compress-algo", "zip", "--encrypt", "--recipient", testAddress)
-	if len(stored) > len(mail)/10 {
-		t.Fatalf("%d octets for %d: it is not compressed", len(stored), len(mail))
-	}
+	mail, stored := compressed(t, pair)
 	f := newFiller(t, "HOMING_PGP_KEY="+string(pair.Secret), "HOMING_MEMORY=40KB")
 	for i := range many {
-		f.put(sesKey(i), string(stored))
+		f.put(sesKey(i), stored)
 	}
 	var fetches atomic.Int64
 	f.s3.Inject(func(r *http.Request) *s3test.Fault {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,6 +189,24 @@ func TestPGPInspect(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectReadsToItsLimit: what is piped in need not end.
+func TestInspectReadsToItsLimit(t *testing.T) {
+	read, left := 0, 1<<20
+	endless := readerFunc(func(p []byte) (int, error) {
+		if read += len(p); read > left {
+			return 0, io.ErrUnexpectedEOF
+		}
+		return len(p), nil
+	})
+	if _, err := readObject(endless, "-", 1000); err == nil || !strings.Contains(err.Error(), "HOMING_MAX_MESSAGE") {
+		t.Errorf("after %d octets: %v", read, err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func makeKey(t *testing.T, passphrase string) *pgp.Pair {
 	t.Helper()

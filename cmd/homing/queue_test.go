@@ -298,6 +298,14 @@ func TestQueueIsHarmlessOnATerminal(t *testing.T) {
 	}
 }
 
+// An id is a key's last segment, and anybody's who may write objects.
+func TestTableIsHarmlessOnATerminal(t *testing.T) {
+	var table strings.Builder
+	if err := writeTable(&table, []*spool.Item{{Message: spool.Message{ID: evil}}}); err != nil || !strings.Contains(table.String(), evilMade) {
+		t.Errorf("%q, %v", table.String(), err)
+	}
+}
+
 // TestQueueFindsNothing: a wrong name, a wrong directory.
 func TestQueueFindsNothing(t *testing.T) {
 	dir, empty := filled(t), t.TempDir()
