@@ -143,5 +143,5 @@ func reasonOfAnswer(answer *http.Response, code string) string {
 	return other
 }
 
-var misconfigured = []string{"NoSuchBucket", "InvalidBucketName", "PermanentRedirect",
+var misconfigured = []string{"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect",
 	"IllegalLocationConstraintException", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken"}

@@ -157,6 +157,7 @@ func TestFetchFaults(t *testing.T) {
 		{"no bucket", s3test.Fault{Status: 404, Code: "NoSuchBucket"}, configuration},
 		{"other region", s3test.Fault{Status: 400, Code: "AuthorizationHeaderMalformed"}, configuration},
 		{"moved bucket", s3test.Fault{Status: 301, Code: "PermanentRedirect"}, configuration},
+		{"new bucket elsewhere", s3test.Fault{Status: 307, Code: "TemporaryRedirect"}, configuration},
 		{"expired", s3test.Fault{Status: 400, Code: "ExpiredToken"}, configuration},
 		{"timeout", s3test.Fault{Status: 400, Code: "RequestTimeout"}, network},
 		{"not allowed", s3test.Fault{Status: 405, Code: "MethodNotAllowed"}, other},
