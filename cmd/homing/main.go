@@ -38,7 +38,7 @@ func main() {
 
 // together is how soon a second signal is still the first: timeout(1) sends its own
 // to the program and then to the group that the program is in.
-const together = 200 * time.Millisecond
+const together = 20 * time.Millisecond
 
 // heed calls stop at the first signal, and returns at the second: then the process
 // is to end at once.

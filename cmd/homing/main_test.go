@@ -92,7 +92,6 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestAllMistakesAreListed: those of the rules too, one a line.
 // TestSecondSignal: a second signal ends the process at once, but not the echo of the
 // first, with which timeout(1) would cut off a backfill's last words.
 func TestSecondSignal(t *testing.T) {
@@ -124,6 +123,7 @@ func TestSecondSignal(t *testing.T) {
 	})
 }
 
+// TestAllMistakesAreListed: those of the rules too, one a line.
 func TestAllMistakesAreListed(t *testing.T) {
 	_, _, stderr := command(t, []string{"HOMING_BUCKETS=s3://mail", "HOMING_MEMORY=much", "HOMING_RECIPIENTS=bob,*=a@", "HOMING_BUCKET=x"}, "", "serve")
 	for _, want := range []string{`HOMING_BUCKETS="s3://mail"`, `HOMING_MEMORY="much"`, `recipient rule "bob"`, `recipient rule "*=a@"`,
