@@ -85,7 +85,7 @@ func describeCauses(b *strings.Builder, causes map[string]int64) {
 		if text == "" {
 			text = "nothing. Most likely the webhook could not be reached from the internet, or its certificate was not valid: see homing's log of that time"
 		}
-		fmt.Fprintf(b, "  %dx %s\n", causes[name], printable(text))
+		fmt.Fprintf(b, "  %dx %s\n", causes[name], text)
 	}
 	b.WriteString("\n")
 }

@@ -28,6 +28,10 @@ func TestExclusiveNeedsItsLimit(t *testing.T) {
 		sameMessage(t, h.one(address("alice"), "INBOX").message, letter("patient"))
 		h.awaitIdle()
 		h.sameMetric(t, `homing_deliveries_total{result="delivered"}`, 1)
+		// Nor did the refusals count since; the reload may have ended one session amid its RCPT.
+		if tries, err := h.metric(`homing_deliveries_total{result="retry"}`); err != nil || tries > 1 {
+			t.Errorf("%v tries failed (%v), want at most the one that the reload cut", tries, err)
+		}
 	})
 }
 
