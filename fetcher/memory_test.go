@@ -72,7 +72,10 @@ func TestFetchGrown(t *testing.T) {
 		put(t, server, "key", octets(100*int(n.Add(1))))
 		return nil
 	})
-	others := must(t, f.budget, "", 950)
+	others, err := f.budget.Acquire(t.Context(), "", 950)
+	if err != nil {
+		t.Fatal(err)
+	}
 	fetched := make(chan error)
 	go func() {
 		_, err := f.Fetch(t.Context(), Ref{Bucket: "mail", Key: "key"})
@@ -86,13 +89,12 @@ func TestFetchGrown(t *testing.T) {
 			}
 			return !ok // there is room for one, so somebody waits
 		})
-		others() // which serves the fetch at once
-		others = must(t, f.budget, "", 950-100*(round+1))
+		others.Resize(950 - 100*(round+1)) // which serves the fetch, and leaves 50
 	}
 	if err := <-fetched; reason(err) != other || n.Load() != rounds {
 		t.Errorf("%d requests, %v", n.Load(), err)
 	}
-	others()
+	others.Release()
 	if got := f.budget.InUse(); got != 0 {
 		t.Errorf("%d bytes in use", got)
 	}
