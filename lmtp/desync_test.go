@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -66,6 +67,7 @@ func TestReplyToNothing(t *testing.T) {
 			if err := th.bob(); err != nil {
 				t.Error(err)
 			}
+			synctest.Wait() // for the line too many, before something else is written
 		}
 	})
 }
@@ -81,6 +83,7 @@ func TestOctetsTakenWithoutRecipient(t *testing.T) {
 		if got := refusal(t, th.bob()); got.Code != 550 {
 			t.Error(got)
 		}
+		synctest.Wait() // for the last line, before something else is written
 		if err := th.bob(); err != nil {
 			t.Error(err)
 		}
