@@ -279,6 +279,8 @@ func command(tb testing.TB, env environment, args ...string) (code int, stdout, 
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, site.program, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // it says where it hangs
+	cmd.WaitDelay = time.Minute
 	cmd.Env = env.list()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
