@@ -63,7 +63,7 @@ func TestCanonical(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, err := tt.e.canonical()
-		if err != nil || got != tt.want {
+		if err != nil || string(got) != tt.want {
 			t.Errorf("got %q, %v, want %q", got, err, tt.want)
 		}
 	}

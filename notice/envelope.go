@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The types of an SNS message.
@@ -92,64 +93,91 @@ func memberName(name string) string {
 
 // members returns the known members of the JSON object in body; null is nil.
 func members(body []byte) (map[string]*string, error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	open, err := dec.Token()
-	if err != nil {
-		return nil, jsonError(err)
+	if !json.Valid(body) {
+		var value json.RawMessage
+		return nil, fmt.Errorf("%w: %w", ErrNotJSON, json.Unmarshal(body, &value))
 	}
-	if open != json.Delim('{') {
-		if !json.Valid(body) {
-			return nil, ErrNotJSON
-		}
+	rest, found := bytes.CutPrefix(bytes.TrimLeft(body, blank), []byte("{"))
+	if !found {
 		return nil, fmt.Errorf("%w: it is no object", ErrNotEnvelope)
 	}
-	values := make(map[string]*string)
-	for dec.More() {
-		if err := member(dec, values); err != nil {
+	values := make(map[string]*string, 12)
+	for {
+		var spelling, value []byte
+		if spelling, rest = cut(rest); len(spelling) == 0 {
+			return values, nil
+		}
+		value, rest = cut(rest)
+		if err := member(spelling, value, values); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := dec.Token(); err != nil {
-		return nil, jsonError(err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("%w: something follows the object", ErrNotJSON)
-	}
-	return values, nil
 }
 
-// member reads the next member of the object into values.
-func member(dec *json.Decoder, values map[string]*string) error {
-	key, err := dec.Token()
-	if err != nil {
-		return jsonError(err)
+// blank is what JSON allows between values.
+const blank = " \t\r\n"
+
+// cut returns the first value in a part of valid JSON that is inside an object,
+// and what follows it; at the object's end the value is empty. The name of a
+// member is such a value, too.
+func cut(text []byte) (value, rest []byte) {
+	text = bytes.TrimLeft(text, blank+":,")
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case quoted && c == '\\':
+			i++ // what it escapes ends nothing
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+			continue
+		case c == '{' || c == '[':
+			depth++
+			continue
+		case depth == 0 && strings.IndexByte(blank+",}]", c) >= 0:
+			return text[:i], text[i:] // it was a number, true, false or null
+		case c == '}' || c == ']':
+			depth--
+		default:
+			continue
+		}
+		if depth == 0 && !quoted {
+			return text[:i+1], text[i+1:]
+		}
 	}
-	spelling, _ := key.(string)
-	name := memberName(spelling)
+	return text, nil
+}
+
+// member adds one member of the object to values, if it is known.
+func member(spelling, value []byte, values map[string]*string) error {
+	written, err := text(spelling)
+	if err != nil {
+		return err
+	}
+	name := memberName(*written)
 	if name == "" {
-		var skipped json.RawMessage
-		return jsonError(dec.Decode(&skipped))
+		return nil
 	}
 	if _, repeated := values[name]; repeated {
 		return fmt.Errorf("%w: it has two members %s", ErrNotEnvelope, name)
 	}
-	var v *string
-	if err := dec.Decode(&v); err != nil {
-		return jsonError(err)
-	}
-	values[name] = v
-	return nil
+	values[name], err = text(value)
+	return err
 }
 
-// jsonError tells a value of the wrong type from broken JSON.
-func jsonError(err error) error {
-	if err == nil {
-		return nil
+// text is a JSON string, or null: nil.
+func text(value []byte) (*string, error) {
+	if plain, ok := bytes.CutPrefix(value, []byte(`"`)); ok && bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
+		s := string(plain[:len(plain)-1])
+		return &s, nil
 	}
+	var s *string
+	err := json.Unmarshal(value, &s)
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("%w: a member is a %s instead of a string", ErrNotEnvelope, wrong.Value)
+		return nil, fmt.Errorf("%w: a member is a %s instead of a string", ErrNotEnvelope, wrong.Value)
 	}
-	return fmt.Errorf("%w: %w", ErrNotJSON, err)
+	return s, err
 }
 
 // Time returns the time at which the message was published.

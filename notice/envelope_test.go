@@ -137,9 +137,9 @@ func FuzzEnvelope(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		genuine[text] = true
+		genuine[string(text)] = true
 	}
-	for _, seed := range []string{`{}`, `{"Type":"Notification","type":"x"}`, `{"Type":"a","Type":"b"}`, `[]`, `{"Type":"Notification"}x`} {
+	for _, seed := range []string{`{}`, `{ "Type" : "a" , "x" : [ 1 , "]}" , { "\"" : null } ] , "Subject" : null }`, `{"T\u0079pe":"\\","x":-1e9,"y":true}`, `{"Type":"Notification","type":"x"}`, `{"Type":"a","Type":"b"}`, `[]`, `{"Type":"Notification"}x`} {
 		f.Add([]byte(seed))
 	}
 	v := NewVerifier(VerifierConfig{Transport: answering(func(r *http.Request) *http.Response {
@@ -151,19 +151,53 @@ func FuzzEnvelope(f *testing.F) {
 			if !errors.Is(err, ErrNotJSON) && !errors.Is(err, ErrNotEnvelope) {
 				t.Fatalf("an error of no kind: %v", err)
 			}
+			if acceptable(body) {
+				t.Fatalf("refused %q: %v", body, err)
+			}
 			return
 		}
 		if !json.Valid(body) {
 			t.Fatalf("accepted what is no JSON: %q", body)
 		}
+		if !acceptable(body) {
+			t.Fatalf("accepted %q", body)
+		}
 		checkMembers(t, body, e)
 		e.SigningCertURL = s.CertURL()
 		if v.Verify(t.Context(), e) == nil {
-			if text, err := e.canonical(); err != nil || !genuine[text] {
+			if text, err := e.canonical(); err != nil || !genuine[string(text)] {
 				t.Fatalf("accepted what nobody signed: %q", body)
 			}
 		}
 	})
+}
+
+// acceptable reads body token by token: one object, of whose members those that
+// matter come once and are strings or null, and Type says something.
+func acceptable(body []byte) bool {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') || !json.Valid(body) {
+		return false
+	}
+	values := map[string]string{}
+	for dec.More() {
+		spelling, err := dec.Token()
+		var value any
+		if err != nil || dec.Decode(&value) != nil {
+			return false
+		}
+		name := memberName(spelling.(string))
+		if name == "" {
+			continue
+		}
+		_, twice := values[name]
+		text, isText := value.(string)
+		if twice || !isText && value != nil {
+			return false
+		}
+		values[name] = text
+	}
+	return values["Type"] != ""
 }
 
 // checkMembers reads body in another way and compares.

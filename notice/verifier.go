@@ -150,7 +150,7 @@ func (v *Verifier) Verify(ctx context.Context, e *Envelope) error {
 		return refuse(reasonCertificate, "its certificate was not valid at %s", published.Format(time.RFC3339))
 	}
 	digest := hash.New()
-	digest.Write([]byte(text))
+	digest.Write(text)
 	if err := rsa.VerifyPKCS1v15(cert.key, hash, digest.Sum(nil), signature); err != nil {
 		return refuse(reasonSignature, "its signature does not fit its content")
 	}
@@ -164,22 +164,21 @@ func (v *Verifier) Verify(ctx context.Context, e *Envelope) error {
 // signature would fit several messages (a Message that holds "\nMessageId\n" can
 // be cut there), so only Message, the first of them, may have any: read from its
 // end, the string then has one meaning. SNS allows none in the others.
-func (e *Envelope) canonical() (string, error) {
+func (e *Envelope) canonical() ([]byte, error) {
 	fields := e.signed()
 	if fields == nil {
-		return "", refuse(reasonType, "its Type is %.40q", e.Type)
+		return nil, refuse(reasonType, "its Type is %.40q", e.Type)
 	}
-	var b strings.Builder
-	b.Grow(len(e.Message) + 1<<10) // the others are short
+	text := make([]byte, 0, len(e.Message)+1<<10) // the others are short
 	for _, f := range fields {
 		if f.name != "Message" && strings.Contains(f.value, "\n") {
-			return "", refuse(reasonSignature, "its %s has a line break", f.name)
+			return nil, refuse(reasonSignature, "its %s has a line break", f.name)
 		}
 		for _, part := range [...]string{f.name, "\n", f.value, "\n"} {
-			b.WriteString(part)
+			text = append(text, part...)
 		}
 	}
-	return b.String(), nil
+	return text, nil
 }
 
 func (e *Envelope) hash() (crypto.Hash, error) {
