@@ -179,9 +179,10 @@ func (s *Spool) nextLanes(ctx context.Context) (lanes []string, err error) {
 
 // claim takes candidates for the caller, from the lanes in turn.
 func (s *Spool) claim(found []candidate, room, perLane int) (ids []int64) {
-	for round := 0; len(found) > 0 && len(ids) < room; round++ {
-		seen := map[string]bool{}
-		var later []candidate
+	seen := map[string]bool{}
+	for len(found) > 0 && len(ids) < room {
+		clear(seen)
+		later := found[:0] // it never overtakes what is read
 		for _, c := range found {
 			_, taken := s.active[c.id]
 			most := perLane
