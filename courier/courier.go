@@ -184,21 +184,14 @@ func (c *Courier) Run(ctx context.Context) error {
 	if c.form != nil {
 		wg.Go(func() { c.watch(ctx, c.form) })
 	}
-	// Goroutines that stay keep their stacks, which the S3 client's depth makes
-	// large: growing them for each item took a twentieth of all time.
-	items := make(chan *spool.Item, window)
-	for range window {
-		wg.Go(func() {
-			for item := range items {
-				c.carry(work, item)
-				notify(c.done)
-			}
-		})
-	}
-	err := c.dispatch(ctx, func(item *spool.Item) { items <- item })
-	close(items)
+	workers := &pool{work: func(item *spool.Item) {
+		c.carry(work, item)
+		notify(c.done)
+	}}
+	err := c.dispatch(ctx, workers.start)
 	grace := time.AfterFunc(c.Grace, cancel)
 	defer grace.Stop()
+	workers.close()
 	wg.Wait()
 	return err
 }
