@@ -6,7 +6,7 @@ import (
 	"github.com/homing-mail/homing/spool"
 )
 
-// pool is goroutines that work items, as many as were ever needed at once. They
+// pool is goroutines that work items, about as many as were ever needed at once. They
 // stay, because the S3 client's depth makes their stacks large, and growing one for
 // each item took a twentieth of all time.
 //

@@ -8,8 +8,8 @@ import (
 	"github.com/homing-mail/homing/spool"
 )
 
-// There are as many goroutines as were busy at once; they take the next items, and
-// close waits for them.
+// There are as many goroutines as were busy at once; who was busy last takes the
+// next item, and close waits for all.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var busy, done atomic.Int32
@@ -38,8 +38,14 @@ func TestPool(t *testing.T) {
 		if rested != 3 || len(p.idle) != 2 || p.idle[0] == last || p.idle[1] == last {
 			t.Errorf("%d rested, %d rest now, want who rested last busy", rested, len(p.idle))
 		}
-		p.start(new(spool.Item))
-		p.start(new(spool.Item))
+		open <- struct{}{}
+		synctest.Wait()
+		if len(p.idle) != 3 || p.idle[2] != last {
+			t.Errorf("%d rest, want who was busy last to be the next", len(p.idle))
+		}
+		for range 3 {
+			p.start(new(spool.Item))
+		}
 		synctest.Wait()
 		if busy.Load() != 3 || len(p.idle) != 0 {
 			t.Errorf("%d are worked, %d rest, want the same three busy again", busy.Load(), len(p.idle))
@@ -57,8 +63,8 @@ func TestPool(t *testing.T) {
 		}
 		close(open)
 		<-closed
-		if done.Load() != 6 {
-			t.Errorf("%d done, want 6", done.Load())
+		if done.Load() != 7 {
+			t.Errorf("%d done, want 7", done.Load())
 		}
 	})
 }

@@ -151,7 +151,7 @@ func cut(text []byte) (value, rest []byte) {
 
 // member adds one member of the object to values, if it is known.
 func member(spelling, value []byte, values map[string]*string) error {
-	written, err := text(spelling)
+	written, err := stringOrNull(spelling)
 	if err != nil {
 		return err
 	}
@@ -162,12 +162,12 @@ func member(spelling, value []byte, values map[string]*string) error {
 	if _, repeated := values[name]; repeated {
 		return fmt.Errorf("%w: it has two members %s", ErrNotEnvelope, name)
 	}
-	values[name], err = text(value)
+	values[name], err = stringOrNull(value)
 	return err
 }
 
-// text is a JSON string, or null: nil.
-func text(value []byte) (*string, error) {
+// stringOrNull reads a valid JSON value; null is nil.
+func stringOrNull(value []byte) (*string, error) {
 	if plain, ok := bytes.CutPrefix(value, []byte(`"`)); ok && bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
 		s := string(plain[:len(plain)-1])
 		return &s, nil
@@ -177,7 +177,10 @@ func text(value []byte) (*string, error) {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return nil, fmt.Errorf("%w: a member is a %s instead of a string", ErrNotEnvelope, wrong.Value)
 	}
-	return s, err
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotJSON, err)
+	}
+	return s, nil
 }
 
 // Time returns the time at which the message was published.

@@ -285,6 +285,9 @@ func command(tb testing.TB, env environment, args ...string) (code int, stdout, 
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
+	if ctx.Err() != nil { // SIGQUIT ends a Go program as wrong usage ends homing: with 2
+		tb.Fatalf("homing %s did not end:\n%s", strings.Join(args, " "), errs.String())
+	}
 	if _, ran := errors.AsType[*exec.ExitError](err); err != nil && !ran {
 		tb.Fatal(err)
 	}
