@@ -55,9 +55,9 @@ const (
 	// leastMemory is what the collector is not pressed below.
 	leastMemory = 96 << 20
 	// garbage is how much may wait for the collector, in percent of what lives: more
-	// than by default, as little lives. With 200 homing needs some 3 % less of the
-	// processor, and 7 MiB more of memory, while small messages pass.
-	garbage = 140
+	// than by default, as little lives. With 200 homing needs a few percent less of the
+	// processor, and some 8 MiB more of memory, while small messages pass.
+	garbage = 120
 )
 
 // boundMemory has the garbage collector keep within HOMING_MEMORY and the
