@@ -39,11 +39,14 @@ func New(largest int64, patience time.Duration, memory int64) *Reader {
 // use. The error is ErrTooLarge, ErrBusy, or of a body that did not arrive whole
 // in time.
 func (b *Reader) Read(w http.ResponseWriter, r *http.Request) (octets []byte, release func(), err error) {
-	if r.ContentLength > b.largest {
-		return nil, nil, ErrTooLarge
-	}
 	// An error means that this writer cannot set deadlines; the server's holds.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(b.patience))
+	if r.ContentLength > b.largest {
+		if r.ContentLength <= b.largest+b.excess() {
+			discard(r.Body, r.ContentLength)
+		}
+		return nil, nil, ErrTooLarge
+	}
 	in := http.MaxBytesReader(w, r.Body, b.largest)
 	var held int64
 	release = func() { b.memory.Release(held) }
@@ -59,6 +62,7 @@ func (b *Reader) Read(w http.ResponseWriter, r *http.Request) (octets []byte, re
 		switch _, large := errors.AsType[*http.MaxBytesError](err); {
 		case large:
 			release()
+			discard(r.Body, b.excess())
 			return nil, nil, ErrTooLarge
 		case errors.Is(err, io.EOF):
 			return octets, release, nil
@@ -67,6 +71,17 @@ func (b *Reader) Read(w http.ResponseWriter, r *http.Request) (octets []byte, re
 			return nil, nil, err
 		}
 	}
+}
+
+// excess is how much more than the largest body is read all the same, in octets.
+func (b *Reader) excess() int64 { return b.largest / 16 }
+
+// discard reads the rest of a body that is a little too large, of so many octets
+// at most. A connection that is closed before all was read is reset, and its
+// sender may never see the answer that says why (RFC 9112, section 9.6).
+func discard(rest io.Reader, most int64) {
+	// What cannot be read, or is larger still, is answered too, if that arrives.
+	_, _ = io.CopyN(io.Discard, rest, most)
 }
 
 // fill reads until the buffer is full, or an error. io.ReadFull would make one

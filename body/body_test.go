@@ -59,6 +59,80 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+// What is a little too large is read to its end: only then is its sender sure to
+// see why it is refused. What is much too large, or has no end, is not read on.
+func TestReadsLittleTooLarge(t *testing.T) {
+	const largest, excess = 16_000, 1_000
+	r := body.New(largest, time.Minute, largest+1)
+	for name, test := range map[string]struct {
+		octets, least, most int64
+		says                bool
+	}{
+		"one too many":               {largest + 1, largest + 1, largest + 1, true},
+		"as many as are read":        {largest + excess, largest + excess, largest + excess, true},
+		"much more":                  {largest + excess + 1, 0, 0, true},
+		"one too many, unsaid":       {largest + 1, largest + 1, largest + 1, false},
+		"as many as are read, quiet": {largest + excess, largest + excess, largest + excess, false},
+		"endless":                    {1 << 40, largest + 1, largest + 1 + excess, false},
+	} {
+		in := &counter{in: io.LimitReader(endless{}, test.octets)}
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", in)
+		if test.says {
+			request.ContentLength = test.octets
+		}
+		_, _, err := r.Read(httptest.NewRecorder(), request)
+		if !errors.Is(err, body.ErrTooLarge) || in.octets < test.least || in.octets > test.most {
+			t.Errorf("%s: %d octets were read, %v; want %d to %d, and %v", name, in.octets, err, test.least, test.most, body.ErrTooLarge)
+		}
+	}
+}
+
+// counter counts what is read from it.
+type counter struct {
+	in     io.Reader
+	octets int64
+}
+
+func (c *counter) Read(octets []byte) (int, error) {
+	n, err := c.in.Read(octets)
+	c.octets += int64(n)
+	return n, err
+}
+
+// A sender that asks for the connection to be closed is not given the half second
+// in which net/http lets others read their answer before the reset.
+func TestTooLargeIsAnswered(t *testing.T) {
+	const largest = 1 << 20
+	r := body.New(largest, time.Minute, largest+1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		if _, _, err := r.Read(w, request); errors.Is(err, body.ErrTooLarge) {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		}
+	}))
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	sent := make([]byte, largest+1)
+	for name, in := range map[string]func() io.Reader{
+		"as it says":       func() io.Reader { return bytes.NewReader(sent) },
+		"and does not say": func() io.Reader { return io.MultiReader(bytes.NewReader(sent)) },
+	} {
+		for range 50 {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, in())
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatalf("%s: %v, want an answer", name, err)
+			}
+			response.Body.Close()
+			if response.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Fatalf("%s: %d, want 413", name, response.StatusCode)
+			}
+		}
+	}
+}
+
 // endless has always more.
 type endless struct{}
 
