@@ -54,32 +54,35 @@ type said struct{ Status, ID, Error, Message string }
 // post sends a request that no browser would, and returns what it is answered.
 func post(tb testing.TB, url string, body []byte, header http.Header) (status int, answer said) {
 	tb.Helper()
-	request, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	request.Header = header
-	response, err := http.DefaultClient.Do(request)
+	status, text, err := exchange(tb, url, body, header)
 	// Who refuses a request before all of it has come may end the connection, and
 	// the answer is lost with it now and then.
 	for tries := 0; tries < 10 && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)); tries++ {
-		if request.Body, err = request.GetBody(); err != nil {
-			tb.Fatal(err)
-		}
-		response, err = http.DefaultClient.Do(request)
+		status, text, err = exchange(tb, url, body, header)
 	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
 		tb.Fatalf("%s is answered %q, want JSON", url, text)
 	}
-	return response.StatusCode, answer
+	return status, answer
+}
+
+func exchange(tb testing.TB, url string, body []byte, header http.Header) (status int, text []byte, err error) {
+	tb.Helper()
+	request, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	request.Header = header
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	text, err = io.ReadAll(response.Body)
+	return response.StatusCode, text, err
 }
 
 // Whoever leaves the page out meets the worker, and whoever leaves out the
