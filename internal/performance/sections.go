@@ -37,6 +37,8 @@ var sections = []section{
 	{"Latency at saturation", "BenchmarkSaturation", "internal/system", "p99-ms", nil},
 	{"Rate with 30 ms more latency in S3 ÷ without", "BenchmarkLatency", "internal/system", "ratio", []goal{atLeast(0.95, ``)}},
 	{"Rate with the Sieve rule ÷ without", "BenchmarkOnce", "internal/system", "ratio", nil},
+	{"Rate through a queue ÷ through the webhook", "BenchmarkPull", "internal/system", "ratio", []goal{atLeast(0.9, ``)}},
+	{"Rate with HOMING_LMTP_EXCLUSIVE ÷ without", "BenchmarkExclusive", "internal/system", "ratio", nil},
 	{"Memory", "BenchmarkMemory", "internal/system", "rss-MiB", []goal{atMost(60, `/4KB$`), atMost(336, `/16x40MB$`)}},
 	{"Start", "BenchmarkStart", "internal/system", "p50-ms", []goal{atMost(300, ``)}},
 	{"The spool's processor time for a message: 1,000,000 in the ledger ÷ none", "BenchmarkGrowth", "spool", "ratio", []goal{atMost(1.1, ``)}},
