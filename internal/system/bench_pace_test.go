@@ -51,7 +51,7 @@ func pacedDirectly(b *testing.B, client *lmtp.Client, domain string) (ms []float
 	for i := range pacedAtOnce {
 		<-tick.C
 		began := time.Now()
-		if err := client.Deliver(b.Context(), "ann@far.test", mailboxOf(i, domain), octets); err != nil {
+		if err := client.Deliver(b.Context(), "ann@far.test", mailboxOf(i, batchUsers, domain), octets); err != nil {
 			b.Fatal(err)
 		}
 		ms = append(ms, time.Since(began).Seconds()*1e3)

@@ -34,7 +34,7 @@ var messages = flag.Int("messages", 400, "messages in each side of a repetition"
 
 // batch is mail that has been stored, and its notifications, signed beforehand.
 type batch struct {
-	domain        string // of its ten mailboxes, which are fresh
+	domain        string // of its mailboxes, which are fresh
 	ids           []string
 	notifications [][]byte
 	posted        []time.Time // when each was last
@@ -50,6 +50,12 @@ func (h *home) prepare(name string, n, size int) *batch {
 // prepareThese stores messages for the mailboxes of a domain.
 func (h *home) prepareThese(domain string, messages [][]byte) *batch {
 	h.tb.Helper()
+	return h.prepareFor(domain, batchUsers, messages)
+}
+
+// prepareFor stores messages for so many mailboxes of a domain.
+func (h *home) prepareFor(domain string, users int, messages [][]byte) *batch {
+	h.tb.Helper()
 	n := len(messages)
 	b := &batch{domain: domain, ids: make([]string, n), notifications: make([][]byte, n), posted: make([]time.Time, n), logged: len(h.log.all())}
 	var wg sync.WaitGroup
@@ -61,7 +67,7 @@ func (h *home) prepareThese(domain string, messages [][]byte) *batch {
 				if err := h.s3.Put(bucket, id, messages[i], nil); err != nil {
 					h.tb.Error(err)
 				}
-				b.ids[i], b.notifications[i] = id, sign(receipt(id, "ann@far.test", mailboxOf(int(i), domain)))
+				b.ids[i], b.notifications[i] = id, sign(receipt(id, "ann@far.test", mailboxOf(int(i), users, domain)))
 			}
 		})
 	}
@@ -69,11 +75,11 @@ func (h *home) prepareThese(domain string, messages [][]byte) *batch {
 	return b
 }
 
-// batchUsers is how many mailboxes a batch is for.
+// batchUsers is how many mailboxes a batch is for, if nothing else is said.
 const batchUsers = 10
 
-// mailboxOf is who the message of this number is for.
-func mailboxOf(i int, domain string) string { return fmt.Sprintf("%du@%s", i%batchUsers, domain) }
+// mailboxOf is who the message of this number is for, of so many.
+func mailboxOf(i, users int, domain string) string { return fmt.Sprintf("%du@%s", i%users, domain) }
 
 // sized is a message of about so many octets.
 func sized(size int) []byte {

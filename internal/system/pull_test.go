@@ -13,7 +13,6 @@ import (
 
 	"github.com/homing-mail/homing/internal/dovecot"
 	"github.com/homing-mail/homing/internal/moto"
-	"github.com/homing-mail/homing/internal/sample"
 	"github.com/homing-mail/homing/internal/sqstest"
 )
 
@@ -165,93 +164,4 @@ func TestIdlePollsCostNothing(t *testing.T) {
 		t.Errorf("an idle homing uses %.2f %% of a core", 100*share)
 	}
 	d.stop(t)
-}
-
-// BenchmarkPull compares the rate at which mail comes home through a queue with
-// that through the webhook, between the same neighbours.
-func BenchmarkPull(b *testing.B) {
-	h := &home{tb: b, dovecot: dovecot.Start(b, dovecot.Options{Version: dovecot.V23, Users: users(crowd...)}), s3: memoryS3(b)}
-	var pulled, ratios []float64
-	for b.Loop() {
-		posted := byWebhook(b, h, *messages)
-		took := byQueue(b, h, *messages, 1)
-		pulled = append(pulled, float64(*messages)/took.Seconds())
-		ratios = append(ratios, posted.Seconds()/took.Seconds())
-	}
-	sample.ReportRatios(b, ratios)
-	b.ReportMetric(sample.Median(pulled), "msgs/s")
-}
-
-func byWebhook(b *testing.B, h *home, many int) time.Duration {
-	h.daemon = serve(b, bare(b, "lmtp:"+h.dovecot.UnixSocket).with("AWS_ENDPOINT_URL_S3", h.s3.URL()))
-	began := time.Now()
-	l := h.begin(many, crowd...)
-	h.awaitMetric(b, `homing_deliveries_total{result="delivered"}`, float64(many))
-	took := time.Since(began)
-	l.wait()
-	h.stop(b)
-	return took
-}
-
-// byQueue has replicas that are told so pull messages from one queue.
-func byQueue(b *testing.B, h *home, many, replicas int, told ...string) time.Duration {
-	server, err := sqstest.New("mail")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer server.Close()
-	all := make([]*daemon, replicas)
-	for i := range all {
-		all[i] = serve(b, puller(b, "lmtp:"+h.dovecot.UnixSocket, h.s3.URL(), server.URL("mail"), told...))
-	}
-	began := time.Now()
-	l := &load{home: h, users: crowd, acked: map[string]string{}}
-	for n := range many {
-		_, notification := l.store(address(crowd[n%len(crowd)]))
-		server.Send("mail", notification, nil, time.Time{})
-	}
-	await(b, "all deliveries", func() error {
-		if sum := delivered(b, all); sum < float64(many) {
-			return fmt.Errorf("%v of %d are delivered", sum, many)
-		}
-		return nil
-	})
-	took := time.Since(began)
-	for _, d := range all {
-		d.stop(b)
-	}
-	return took
-}
-
-// delivered is how many messages these homings have delivered.
-func delivered(tb testing.TB, all []*daemon) (sum float64) {
-	tb.Helper()
-	for _, d := range all {
-		n, err := d.metric(`homing_deliveries_total{result="delivered"}`)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		sum += n
-	}
-	return sum
-}
-
-// BenchmarkExclusive compares the rate with HOMING_LMTP_EXCLUSIVE with that without,
-// of one homing and of three, each with the Dovecot that contrib/dovecot makes for it.
-func BenchmarkExclusive(b *testing.B) {
-	alone := &home{tb: b, dovecot: dovecot.Start(b, shipped(b, dovecot.V23, users(crowd...))), s3: memoryS3(b)}
-	several := &home{tb: b, dovecot: dovecot.Start(b, forReplicas(b, shipped(b, dovecot.V23, users(crowd...)))), s3: memoryS3(b)}
-	for _, replicas := range []int{1, 3} {
-		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) {
-			var rates, ratios []float64
-			for b.Loop() {
-				plain := byQueue(b, alone, *messages, replicas)
-				exclusive := byQueue(b, several, *messages, replicas, "HOMING_LMTP_EXCLUSIVE", "true")
-				rates = append(rates, float64(*messages)/exclusive.Seconds())
-				ratios = append(ratios, plain.Seconds()/exclusive.Seconds())
-			}
-			sample.ReportRatios(b, ratios)
-			b.ReportMetric(sample.Median(rates), "msgs/s")
-		})
-	}
 }

@@ -213,7 +213,7 @@ type fetcher struct {
 
 func (f *fetcher) prepare(m *mailing) {
 	for i := range m.n {
-		f.from.Put(f.tb, mailboxOf(i, m.domain), m.message)
+		f.from.Put(f.tb, mailboxOf(i, batchUsers, m.domain), m.message)
 	}
 }
 
@@ -225,7 +225,7 @@ func getmail(f *fetcher, m *mailing) []string {
 	host, port, _ := strings.Cut(f.from.IMAPAddr, ":")
 	args := []string{"--getmaildir", f.dir, "--quiet"}
 	for i := range min(m.n, batchUsers) {
-		user := mailboxOf(i, m.domain)
+		user := mailboxOf(i, batchUsers, m.domain)
 		args = append(args, "--rcfile", f.file(fmt.Sprintf("getmailrc%d", i), fmt.Sprintf(`[retriever]
 type = SimpleIMAPRetriever
 server = %s
@@ -250,7 +250,7 @@ func fetchmail(f *fetcher, m *mailing) []string {
 	var rc strings.Builder
 	fmt.Fprintf(&rc, "poll %s protocol imap service %s auth password\n", host, port)
 	for i := range min(m.n, batchUsers) {
-		user := mailboxOf(i, m.domain)
+		user := mailboxOf(i, batchUsers, m.domain)
 		fmt.Fprintf(&rc, "user %q password %q is %q here sslproto '' lmtp smtphost %q\n", user, dovecot.Password, user, f.to.UnixSocket)
 	}
 	return []string{"--silent", "--nodetach", "--nosyslog", "--fetchmailrc", f.file("fetchmailrc", rc.String())}
@@ -275,7 +275,7 @@ func TestRivals(t *testing.T) {
 			awaitFiles(t, server, m.domain, m.n)
 			arrived := 0
 			for i := range batchUsers {
-				for _, message := range server.Mailbox(t, mailboxOf(i, m.domain), "INBOX") {
+				for _, message := range server.Mailbox(t, mailboxOf(i, batchUsers, m.domain), "INBOX") {
 					arrived++
 					header, whole := strings.CutSuffix(string(message), body)
 					if !whole || !strings.Contains(header, "\r\n"+postcard) || strings.Contains(header, "\r\n\r\n") {
