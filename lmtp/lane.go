@@ -23,6 +23,7 @@ type lane struct {
 	queue []*transaction
 	conn  *conn       // nil: nobody works it
 	rest  *time.Timer // not nil: nobody may work it until the timer fires
+	tries int         // how often in a row another client's delivery was in the way
 }
 
 // remove takes out a transaction that nobody wants any more.

@@ -6,7 +6,9 @@
 // Dovecot's duplicate database loses entries when deliveries to one user
 // overlap (measured with Dovecot 2.3.19). Within a lane several transactions
 // are in flight, so that a single busy mailbox is still fast. What another
-// client does no lane can see: see Config.Exclusive.
+// client does no lane can see: see Config.Exclusive. Where Dovecot counts
+// (lmtp_user_concurrency_limit) and refuses whoever comes second, the lane stands
+// back for some milliseconds.
 //
 // go-smtp keeps the session: greeting, LHLO, QUIT, and DATA where the server
 // has no CHUNKING. With CHUNKING and PIPELINING the transaction is our own:

@@ -125,11 +125,12 @@ func TestBusy(t *testing.T) {
 	tests := []struct {
 		reply string
 		want  bool
+		again int // how often it is asked again before that is the verdict
 	}{
-		{"451 4.3.0 <bob@y.test> Too many concurrent deliveries for user", true},
-		{"451 4.3.0 Temporary internal error", false},
-		{"451 4.2.0 Too many concurrent deliveries", false},
-		{"550 5.3.0 Too many concurrent deliveries", false},
+		{"451 4.3.0 <bob@y.test> Too many concurrent deliveries for user", true, len(standBack)},
+		{"451 4.3.0 Temporary internal error", false, 0},
+		{"451 4.2.0 Too many concurrent deliveries", false, 0},
+		{"550 5.3.0 Too many concurrent deliveries", false, 0},
 	}
 	for _, tt := range tests {
 		play(t, []string{greetDovecot + bob + `
@@ -137,7 +138,7 @@ func TestBusy(t *testing.T) {
 			S: 250 OK
 			S: ` + tt.reply + `
 			S: 503 5.5.0 No valid recipients
-		` + bye}, func(t *testing.T, th *theatre) {
+		` + strings.Repeat(refusedAtOnce, tt.again) + bye}, func(t *testing.T, th *theatre) {
 			reply := refusal(t, th.bob())
 			if got := reply.Busy(); got != tt.want {
 				t.Errorf("%s: Busy is %v", tt.reply, got)

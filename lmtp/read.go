@@ -93,13 +93,13 @@ func (k *conn) conclude(t *transaction, r reply) error {
 		<-k.more
 		k.client.mu.Lock()
 	}
-	contradicts := t.refusal != nil && r.code < 400
-	k.finish(t, t.outcome())
-	switch {
-	case contradicts:
+	if t.refusal != nil && r.code < 400 {
+		k.finish(t, t.refusal)
 		// Whoever got these octets, it was not the recipient that was refused.
 		return fmt.Errorf("%w: octets were taken without a recipient", errMalformed)
-	case len(k.inFlight) == 0 && k.replies.r.Buffered() > 0:
+	}
+	k.decline(t, t.outcome())
+	if len(k.inFlight) == 0 && k.replies.r.Buffered() > 0 {
 		// Taken for an answer, it would shift all that follow.
 		return fmt.Errorf("%w: it came unasked", errMalformed)
 	}

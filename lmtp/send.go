@@ -7,13 +7,13 @@ func (k *conn) fits(t *transaction) bool {
 	if len(k.inFlight) == 0 {
 		return true
 	}
-	return k.ours && !k.client.config.Exclusive && len(k.inFlight) < maxInFlight && k.bytes+t.size <= maxBytes
+	return k.ours && !k.client.config.Exclusive && t.lane.tries == 0 && len(k.inFlight) < maxInFlight && k.bytes+t.size <= maxBytes
 }
 
 // add puts t in flight; Client.mu is held.
 func (k *conn) add(t *transaction) {
 	t.conn = k
-	t.waits = !k.swallows || t.size > maxBytes || k.client.config.Exclusive
+	t.waits = !k.swallows || t.size > maxBytes || k.client.config.Exclusive || t.lane.tries > 0
 	k.inFlight = append(k.inFlight, t)
 	k.bytes += t.size
 	k.taken++

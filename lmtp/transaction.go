@@ -42,7 +42,6 @@ type transaction struct {
 	sent    bool        // the last octet went out and octets is not in use any more
 	refusal *ReplyError // the first
 	losses  int         // kept connections that were found dead under it
-	tries   int         // how often it stood back for another client's delivery
 
 	// withdrawn is why RSET took the place of the octets; nil: it did not.
 	withdrawn error

@@ -2,10 +2,8 @@ package lmtp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 )
 
@@ -37,18 +35,6 @@ import (
 type witness struct {
 	*Trial
 	owes bool // the reply to RSET was not read yet
-}
-
-// standBack is how long a mailbox is left to another client, half as long or
-// half as long again: who is refused together must not come back together. After
-// the last the refusal is the verdict.
-var standBack = [...]time.Duration{
-	4 * time.Millisecond,
-	8 * time.Millisecond,
-	16 * time.Millisecond,
-	32 * time.Millisecond,
-	64 * time.Millisecond,
-	128 * time.Millisecond, // a quarter of a second in all
 }
 
 // manyRefusals is how many tests are refused in a row before that is taken for a
@@ -250,21 +236,4 @@ func (k *conn) withdrawData(t *transaction, verdict error) error {
 	defer k.client.mu.Unlock()
 	k.decline(t, verdict)
 	return nil
-}
-
-// decline ends the first in flight, of which no octet was sent. An Exclusive
-// client that another one was in the way of tries it again in a moment, and works
-// for other mailboxes meanwhile. Client.mu is held.
-func (k *conn) decline(t *transaction, verdict error) {
-	refusal, _ := errors.AsType[*ReplyError](verdict)
-	if !k.client.config.Exclusive || refusal == nil || !refusal.Busy() || t.tries == len(standBack) {
-		k.finish(t, verdict)
-		return
-	}
-	wait := standBack[t.tries]
-	t.tries++
-	k.drop(t)
-	k.lane.putBack([]*transaction{t})
-	k.client.restLane(k.lane, wait/2+rand.N(wait))
-	signal(k.wake)
 }

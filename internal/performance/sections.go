@@ -38,6 +38,7 @@ var sections = []section{
 	{"Rate with 30 ms more latency in S3 ÷ without", "BenchmarkLatency", "internal/system", "ratio", []goal{atLeast(0.95, ``)}},
 	{"Rate with the Sieve rule ÷ without", "BenchmarkOnce", "internal/system", "ratio", nil},
 	{"Rate through a queue ÷ through the webhook", "BenchmarkPull", "internal/system", "ratio", []goal{atLeast(0.9, ``)}},
+	{"Three replicas' rate ÷ one's, on one machine", "BenchmarkReplicas", "internal/system", "ratio", nil},
 	{"Rate with HOMING_LMTP_EXCLUSIVE ÷ without", "BenchmarkExclusive", "internal/system", "ratio", nil},
 	{"Memory", "BenchmarkMemory", "internal/system", "rss-MiB", []goal{atMost(60, `/4KB$`), atMost(336, `/16x40MB$`)}},
 	{"Start", "BenchmarkStart", "internal/system", "p50-ms", []goal{atMost(300, ``)}},

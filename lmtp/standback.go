@@ -1,0 +1,45 @@
+package lmtp
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// standBack is how long a mailbox is left to another client, half as long or half
+// as long again: who is refused together must not come back together. After the
+// last the refusal is the verdict.
+var standBack = [...]time.Duration{
+	4 * time.Millisecond,
+	8 * time.Millisecond,
+	16 * time.Millisecond,
+	32 * time.Millisecond,
+	64 * time.Millisecond,
+	128 * time.Millisecond, // a quarter of a second in all
+}
+
+// decline ends the first in flight, which the server refused, or took and verdict is
+// nil. Where another client's delivery was in the way it is tried again in a moment, and
+// the connection works for other mailboxes meanwhile; until one is taken, no other
+// is in flight beside it and no octet goes out before its RCPT is accepted. Client.mu
+// is held.
+func (k *conn) decline(t *transaction, verdict error) {
+	l := t.lane
+	if refusal, _ := errors.AsType[*ReplyError](verdict); refusal == nil || !refusal.Busy() {
+		l.tries = 0
+		k.finish(t, verdict)
+		return
+	}
+	if l.rest == nil { // else it was in flight together with one that was refused before
+		wait := standBack[min(l.tries, len(standBack)-1)]
+		l.tries++
+		k.client.restLane(l, wait/2+rand.N(wait))
+	}
+	if l.tries > len(standBack) {
+		k.finish(t, verdict)
+		return
+	}
+	k.drop(t)
+	l.putBack([]*transaction{t})
+	signal(k.wake)
+}
