@@ -42,7 +42,8 @@ func (b *Reader) Read(w http.ResponseWriter, r *http.Request) (octets []byte, re
 	// An error means that this writer cannot set deadlines; the server's holds.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(b.patience))
 	if r.ContentLength > b.largest {
-		if r.ContentLength <= b.largest+b.excess() {
+		// Who expects to be told beforehand has sent nothing yet.
+		if r.ContentLength <= b.largest+b.excess() && r.Header.Get("Expect") == "" {
 			discard(r.Body, r.ContentLength)
 		}
 		return nil, nil, ErrTooLarge

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/homing-mail/homing/body"
+	"github.com/homing-mail/homing/internal/slowpost"
 )
 
 func read(t *testing.T, r *body.Reader, in io.Reader) ([]byte, func(), error) {
@@ -99,8 +101,56 @@ func (c *counter) Read(octets []byte) (int, error) {
 	return n, err
 }
 
-// A sender that asks for the connection to be closed is not given the half second
-// in which net/http lets others read their answer before the reset.
+// What is refused waits for its rest no longer than others, and holds no memory
+// meanwhile.
+func TestTooLargeIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := body.New(slowpost.Length-1, 10*time.Second, 1<<20)
+		handler := http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+			if _, _, err := r.Read(w, request); errors.Is(err, body.ErrTooLarge) {
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
+			}
+		})
+		status, after := slowpost.Post(t, handler, "/", http.Header{})
+		if status != http.StatusRequestEntityTooLarge || after != 10*time.Second {
+			t.Errorf("answered %d after %v, want 413 after 10s", status, after)
+		}
+	})
+
+	const largest = 16_000
+	r := body.New(largest, time.Minute, largest+1)
+	beside := errors.New("nothing was read beside it")
+	rest := readerFunc(func([]byte) (int, error) {
+		_, _, beside = read(t, r, strings.NewReader(strings.Repeat("x", largest)))
+		return 0, io.EOF
+	})
+	if _, _, err := read(t, r, io.MultiReader(io.LimitReader(endless{}, largest+1), rest)); !errors.Is(err, body.ErrTooLarge) {
+		t.Error(err)
+	}
+	if beside != nil {
+		t.Errorf("beside what is refused: %v", beside)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(octets []byte) (int, error) { return f(octets) }
+
+// Who asks before sending is told so before.
+func TestTooLargeIsNotAskedFor(t *testing.T) {
+	in := &counter{in: endless{}}
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", in)
+	request.ContentLength = 16_001
+	request.Header.Set("Expect", "100-continue")
+	r := body.New(16_000, time.Minute, 1<<20)
+	if _, _, err := r.Read(httptest.NewRecorder(), request); !errors.Is(err, body.ErrTooLarge) || in.octets != 0 {
+		t.Errorf("%v, and %d octets were read", err, in.octets)
+	}
+}
+
+// A sender that says how much comes and asks for the connection to be closed is not
+// given the half second in which net/http lets others read their answer before the
+// reset.
 func TestTooLargeIsAnswered(t *testing.T) {
 	const largest = 1 << 20
 	r := body.New(largest, time.Minute, largest+1)

@@ -61,11 +61,9 @@ func (c *Courier) visit(ctx context.Context, r *route, s *stop, header *header) 
 // insist offers the message until the mailbox is no longer occupied by another
 // delivery, for a while: the message is at hand.
 func (c *Courier) insist(ctx context.Context, r *route, s *stop, header *header) error {
+	began := time.Now()
 	err := c.offer(ctx, r, s, header)
-	for range busyTries {
-		if err == nil || !isBusy(err) || ctx.Err() != nil {
-			break
-		}
+	for err != nil && isBusy(err) && ctx.Err() == nil && time.Since(began) < busyFor {
 		pause(ctx, busyWait)
 		err = c.offer(ctx, r, s, header)
 	}

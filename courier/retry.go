@@ -31,9 +31,9 @@ const (
 	// missingFor is how long an object that is gone is looked for.
 	missingFor = time.Hour
 	// busyWait is after how long a mailbox that another delivery occupies is
-	// tried again, busyTries how often with the message in memory.
-	busyWait  = 500 * time.Millisecond
-	busyTries = 60
+	// tried again, busyFor how long that goes on with the message in memory.
+	busyWait = 500 * time.Millisecond
+	busyFor  = 30 * time.Second
 )
 
 // retryWait is the wait after so many failed attempts, at least one.

@@ -58,7 +58,7 @@ func (k *conn) sendData(t *transaction, data *smtp.DataCommand) error {
 	}
 	k.client.mu.Lock()
 	defer k.client.mu.Unlock()
-	k.finish(t, nil)
+	k.decline(t, nil)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package lmtp
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -20,10 +21,10 @@ const (
 // lane is the queue of one mailbox. Client.mu guards it.
 type lane struct {
 	key   string
-	queue []*transaction
-	conn  *conn       // nil: nobody works it
-	rest  *time.Timer // not nil: nobody may work it until the timer fires
-	tries int         // how often in a row another client's delivery was in the way
+	queue []*transaction // by number
+	conn  *conn          // nil: nobody works it
+	rest  *time.Timer    // not nil: nobody may work it until the timer fires
+	tries int            // how often in a row another client's delivery was in the way
 }
 
 // remove takes out a transaction that nobody wants any more.
@@ -31,12 +32,13 @@ func (l *lane) remove(t *transaction) {
 	l.queue = slices.DeleteFunc(l.queue, func(other *transaction) bool { return other == t })
 }
 
-// putBack queues transactions before all others.
-func (l *lane) putBack(ts []*transaction) {
+// putBack queues transactions where they were, in the order in which they came.
+func (l *lane) putBack(ts ...*transaction) {
 	for _, t := range ts {
 		t.rewind()
+		at, _ := slices.BinarySearchFunc(l.queue, t, func(a, b *transaction) int { return cmp.Compare(a.number, b.number) })
+		l.queue = slices.Insert(l.queue, at, t)
 	}
-	l.queue = slices.Insert(l.queue, 0, ts...)
 }
 
 // fail ends everything queued.

@@ -107,6 +107,7 @@ type Client struct {
 	// and transactions: a thousand deliveries a second do not contend for it.
 	mu       sync.Mutex
 	closed   bool
+	count    uint64           // of transactions
 	lanes    map[string]*lane // those with a transaction or a connection, or at rest
 	waiting  []*lane          // those with transactions and no connection, longest first
 	conns    map[*conn]struct{}

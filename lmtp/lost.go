@@ -53,7 +53,7 @@ func (c *Client) remove(k *conn) {
 		if slices.ContainsFunc(k.inFlight, func(t *transaction) bool { return t.sent }) && !c.closed {
 			c.restLane(l, c.config.Timeouts.Rest)
 		}
-		l.putBack(k.settle())
+		l.putBack(k.settle()...)
 		if c.closed {
 			l.fail(errClosed)
 		}

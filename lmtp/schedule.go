@@ -29,7 +29,8 @@ func (c *Client) enqueue(t *transaction) error {
 		l = &lane{key: key}
 		c.lanes[key] = l
 	}
-	t.lane = l
+	c.count++
+	t.lane, t.number = l, c.count
 	l.queue = append(l.queue, t)
 	switch {
 	case l.conn == nil && l.rest == nil && len(l.queue) == 1:

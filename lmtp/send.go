@@ -12,7 +12,7 @@ func (k *conn) fits(t *transaction) bool {
 
 // add puts t in flight; Client.mu is held.
 func (k *conn) add(t *transaction) {
-	t.conn = k
+	t.conn, t.tries = k, t.lane.tries
 	t.waits = !k.swallows || t.size > maxBytes || k.client.config.Exclusive || t.lane.tries > 0
 	k.inFlight = append(k.inFlight, t)
 	k.bytes += t.size

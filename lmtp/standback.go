@@ -7,8 +7,9 @@ import (
 )
 
 // standBack is how long a mailbox is left to another client, half as long or half
-// as long again: who is refused together must not come back together. After the
-// last the refusal is the verdict.
+// as long again: who is refused together must not come back together. While it stays
+// occupied after the last, each refusal is a verdict, for whoever waits is to hear in
+// the end, and the mailbox is left as long before the next one asks.
 var standBack = [...]time.Duration{
 	4 * time.Millisecond,
 	8 * time.Millisecond,
@@ -25,12 +26,16 @@ var standBack = [...]time.Duration{
 // is held.
 func (k *conn) decline(t *transaction, verdict error) {
 	l := t.lane
-	if refusal, _ := errors.AsType[*ReplyError](verdict); refusal == nil || !refusal.Busy() {
+	refusal, _ := errors.AsType[*ReplyError](verdict)
+	switch {
+	case refusal == nil || !refusal.Busy():
 		l.tries = 0
 		k.finish(t, verdict)
 		return
-	}
-	if l.rest == nil { // else it was in flight together with one that was refused before
+	case k.client.closed, t.ctx.Err() != nil: // who gave it up waits for the verdict
+		k.finish(t, verdict)
+		return
+	case t.tries == l.tries: // else it was in flight together with one that was refused before
 		wait := standBack[min(l.tries, len(standBack)-1)]
 		l.tries++
 		k.client.restLane(l, wait/2+rand.N(wait))
@@ -40,6 +45,6 @@ func (k *conn) decline(t *transaction, verdict error) {
 		return
 	}
 	k.drop(t)
-	l.putBack([]*transaction{t})
+	l.putBack(t)
 	signal(k.wake)
 }

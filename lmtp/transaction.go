@@ -27,6 +27,7 @@ type transaction struct {
 	octets  [][]byte
 	size    int64
 	verdict chan error // gets exactly one value
+	number  uint64     // in the order of enqueue
 
 	// waits: the octets follow only after the 250 to RCPT. Set when a
 	// connection takes the transaction.
@@ -42,6 +43,7 @@ type transaction struct {
 	sent    bool        // the last octet went out and octets is not in use any more
 	refusal *ReplyError // the first
 	losses  int         // kept connections that were found dead under it
+	tries   int         // of its lane, when a connection took it
 
 	// withdrawn is why RSET took the place of the octets; nil: it did not.
 	withdrawn error

@@ -15,8 +15,8 @@ import (
 	"github.com/homing-mail/homing/internal/pipe"
 )
 
-// length is the body's, in octets.
-const length = 60
+// Length is the body's, in octets.
+const Length = 60
 
 // Post sends a request, an octet of its body each second, and returns the status
 // of the answer and after how long it came. It is for a bubble of
@@ -48,12 +48,12 @@ func Post(tb testing.TB, handler http.Handler, path string, header http.Header) 
 
 // trickle writes until the connection is closed.
 func trickle(conn net.Conn, path string, header http.Header) {
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: homing.test\r\nConnection: close\r\nContent-Length: %d\r\n", path, length)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: homing.test\r\nConnection: close\r\nContent-Length: %d\r\n", path, Length)
 	header.Write(conn)
 	fmt.Fprint(conn, "\r\n")
 	seconds := time.NewTicker(time.Second)
 	defer seconds.Stop()
-	for range length {
+	for range Length {
 		if _, err := conn.Write([]byte("x")); err != nil {
 			return
 		}
