@@ -9,7 +9,9 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +52,7 @@ type Server struct {
 
 	serving   sync.WaitGroup
 	mu        sync.Mutex
+	conns     map[*watchedConn]struct{} // those of sessions
 	closed    bool
 	delivered sync.WaitGroup // deliveries under way
 }
@@ -63,10 +66,10 @@ func New(ctx context.Context, config Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	s := &Server{config: config, listener: listener}
+	s := &Server{config: config, listener: listener, conns: map[*watchedConn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.server = s.newServer()
-	s.serving.Go(func() { s.server.Serve(watchedListener{listener}) })
+	s.serving.Go(func() { s.server.Serve(watchedListener{listener, s}) })
 	return s, nil
 }
 
@@ -94,16 +97,30 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Close stops listening, cuts all sessions and waits for deliveries under way.
 func (s *Server) Close() error {
 	s.cancel()
-	err := s.server.Close()
+	err := s.listener.Close() // the server may not know it yet
 	s.serving.Wait()
+	s.cutAll()
+	// Not its Close, which takes BDAT's pipe away from sessions that are writing to it.
+	// All that it can complain of is that the listener is closed.
+	_ = s.server.Shutdown(context.WithoutCancel(s.ctx))
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 	s.delivered.Wait()
-	if errors.Is(err, smtp.ErrServerClosed) {
+	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
+}
+
+// cutAll ends all connections; their sessions hear of it.
+func (s *Server) cutAll() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, conn := range all {
+		_ = conn.Conn.Close() // it may have ended by itself
+	}
 }
 
 // begin registers a delivery, unless the sink is closing.
@@ -120,19 +137,35 @@ func (s *Server) begin() bool {
 // watchedListener and watchedConn know whether a client has gone. go-smtp v0.25.1
 // takes a connection that ends within the last chunk of BDAT for the end of the
 // message; half of it would be delivered.
-type watchedListener struct{ net.Listener }
+type watchedListener struct {
+	net.Listener
+	sink *Server
+}
 
 func (l watchedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &watchedConn{Conn: conn}, nil
+	watched := &watchedConn{Conn: conn, sink: l.sink}
+	l.sink.mu.Lock()
+	defer l.sink.mu.Unlock()
+	l.sink.conns[watched] = struct{}{}
+	return watched, nil
 }
 
 type watchedConn struct {
 	net.Conn
+	sink *Server
 	gone atomic.Bool
+}
+
+// Close is what the session ends with.
+func (c *watchedConn) Close() error {
+	c.sink.mu.Lock()
+	delete(c.sink.conns, c)
+	c.sink.mu.Unlock()
+	return c.Conn.Close()
 }
 
 func (c *watchedConn) Read(p []byte) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/textproto"
 	"path/filepath"
@@ -122,6 +123,40 @@ func TestCut(t *testing.T) {
 	}
 	if calls.Len() > 0 {
 		t.Errorf("delivered %q", calls.String())
+	}
+}
+
+// Sessions may be anywhere when it closes.
+func TestCloseAmidOctets(t *testing.T) {
+	for n := range 50 {
+		sink := start(t, Config{Deliver: func(context.Context, string, string, []byte) error {
+			t.Error("half a message was delivered")
+			return nil
+		}})
+		var sessions sync.WaitGroup
+		for range 4 {
+			conn, err := net.Dial(sink.Addr().Network(), sink.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			sessions.Go(func() {
+				defer conn.Close()
+				// Less than it promises, as long as the sink lets it.
+				_, err := conn.Write([]byte("LHLO t\r\nMAIL FROM:<>\r\nRCPT TO:<bob@y.test>\r\nBDAT 1000000 LAST\r\n"))
+				octets := make([]byte, 1000)
+				for sent := 0; sent < 900 && err == nil; sent++ {
+					_, err = conn.Write(octets)
+				}
+				_, _ = io.Copy(io.Discard, conn)
+			})
+		}
+		if n%2 == 0 {
+			talk(t, sink, 3, "LHLO t", "MAIL FROM:<>", "RCPT TO:<bob@y.test>", "BDAT 100 LAST", "mail")
+		}
+		if err := sink.Close(); err != nil {
+			t.Error(err)
+		}
+		sessions.Wait()
 	}
 }
 
