@@ -63,7 +63,7 @@ func (c *Courier) visit(ctx context.Context, r *route, s *stop, header *header) 
 func (c *Courier) insist(ctx context.Context, r *route, s *stop, header *header) error {
 	began := time.Now()
 	err := c.offer(ctx, r, s, header)
-	for err != nil && isBusy(err) && ctx.Err() == nil && time.Since(began) < busyFor {
+	for isBusy(err) && ctx.Err() == nil && time.Since(began) < busyFor {
 		pause(ctx, busyWait)
 		err = c.offer(ctx, r, s, header)
 	}

@@ -58,7 +58,7 @@ func (k *conn) sendData(t *transaction, data *smtp.DataCommand) error {
 	}
 	k.client.mu.Lock()
 	defer k.client.mu.Unlock()
-	k.decline(t, nil)
+	k.resolve(t, nil)
 	return nil
 }
 
@@ -85,6 +85,6 @@ func (k *conn) refuse(t *transaction, command string, err error) error {
 	}
 	k.client.mu.Lock()
 	defer k.client.mu.Unlock()
-	k.decline(t, refusal)
+	k.resolve(t, refusal)
 	return nil
 }

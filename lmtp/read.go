@@ -76,7 +76,7 @@ func (k *conn) answer(t *transaction, r reply) error {
 	case step == stepRcpt && t.waits && t.refusal == nil:
 		signal(k.wake) // the writer, for its octets
 	case step == stepRcpt && t.waits:
-		k.decline(t, t.refusal) // nothing more was sent
+		k.resolve(t, t.refusal) // nothing more was sent
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (k *conn) conclude(t *transaction, r reply) error {
 		// Whoever got these octets, it was not the recipient that was refused.
 		return fmt.Errorf("%w: octets were taken without a recipient", errMalformed)
 	}
-	k.decline(t, t.outcome())
+	k.resolve(t, t.outcome())
 	if len(k.inFlight) == 0 && k.replies.r.Buffered() > 0 {
 		// Taken for an answer, it would shift all that follow.
 		return fmt.Errorf("%w: it came unasked", errMalformed)

@@ -19,12 +19,11 @@ var standBack = [...]time.Duration{
 	128 * time.Millisecond, // a quarter of a second in all
 }
 
-// decline ends the first in flight, which the server refused, or took and verdict is
-// nil. Where another client's delivery was in the way it is tried again in a moment, and
-// the connection works for other mailboxes meanwhile; until one is taken, no other
-// is in flight beside it and no octet goes out before its RCPT is accepted. Client.mu
-// is held.
-func (k *conn) decline(t *transaction, verdict error) {
+// resolve ends the first in flight with its verdict, nil if the server took it. Where
+// another client's delivery was in the way it is tried again in a moment, and the
+// connection works for other mailboxes meanwhile; until one is taken, no other is in
+// flight beside it and no octet goes out before its RCPT is accepted. Client.mu is held.
+func (k *conn) resolve(t *transaction, verdict error) {
 	l := t.lane
 	refusal, _ := errors.AsType[*ReplyError](verdict)
 	switch {

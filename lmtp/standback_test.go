@@ -38,6 +38,21 @@ func (th *theatre) number(n int) error {
 	return th.Deliver(th.t.Context(), "a@x.test", "bob@y.test", [][]byte{fmt.Appendf(nil, "%d\n", n)})
 }
 
+// together has so many under way before the server begins, and wants all taken.
+func (th *theatre) together(many int, deliver func(n int) error) {
+	th.t.Helper()
+	var results []<-chan error
+	for n := range many {
+		results = append(results, th.start(func() error { return deliver(n) }))
+	}
+	close(th.cue("all"))
+	for n, result := range results {
+		if err := <-result; err != nil {
+			th.t.Errorf("number %d: %v", n, err)
+		}
+	}
+}
+
 // What was in flight together comes back one by one, until one was taken, and in
 // its order.
 func TestStandsBackTogether(t *testing.T) {
@@ -46,16 +61,7 @@ func TestStandsBackTogether(t *testing.T) {
 		AWAIT all
 	` + numbered(1) + numbered(2) + numbered(3) + numbered(4) + taken + busy + busy + busy + refusedAtOnce + announced + second +
 		numbered(3) + numbered(4) + taken + taken + bye}, func(t *testing.T, th *theatre) {
-		var results []<-chan error
-		for n := range 4 {
-			results = append(results, th.start(func() error { return th.number(n + 1) }))
-		}
-		close(th.cue("all"))
-		for _, result := range results {
-			if err := <-result; err != nil {
-				t.Error(err)
-			}
-		}
+		th.together(4, func(n int) error { return th.number(n + 1) })
 	})
 }
 
@@ -68,16 +74,7 @@ func TestStandsBackOnceForAll(t *testing.T) {
 	` + strings.Repeat(bob, many) + strings.Repeat(`
 		PAUSE 300ms
 	`+busy, many) + announced + octets + strings.Repeat(bob, many-1) + strings.Repeat(taken, many-1) + bye}, func(t *testing.T, th *theatre) {
-		var results []<-chan error
-		for range many {
-			results = append(results, th.start(th.bob))
-		}
-		close(th.cue("all"))
-		for _, result := range results {
-			if err := <-result; err != nil {
-				t.Error(err)
-			}
-		}
+		th.together(many, func(int) error { return th.bob() })
 	})
 }
 
@@ -193,15 +190,6 @@ func TestDataStandsBack(t *testing.T) {
 	play(t, []string{greetPlain + `
 		AWAIT all
 	` + strings.Repeat(refused+dataTaken, many) + bye}, func(t *testing.T, th *theatre) {
-		var results []<-chan error
-		for range many {
-			results = append(results, th.start(th.bob))
-		}
-		close(th.cue("all"))
-		for _, result := range results {
-			if err := <-result; err != nil {
-				t.Error(err)
-			}
-		}
+		th.together(many, func(int) error { return th.bob() })
 	})
 }

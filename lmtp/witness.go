@@ -220,7 +220,7 @@ func (k *conn) tookBack(t *transaction, r reply) error {
 	if r.code >= 400 {
 		return r.err("RSET")
 	}
-	k.decline(t, t.withdrawn)
+	k.resolve(t, t.withdrawn)
 	if k.replies.r.Buffered() > 0 {
 		return fmt.Errorf("%w: it came unasked", errMalformed)
 	}
@@ -234,6 +234,6 @@ func (k *conn) withdrawData(t *transaction, verdict error) error {
 	}
 	k.client.mu.Lock()
 	defer k.client.mu.Unlock()
-	k.decline(t, verdict)
+	k.resolve(t, verdict)
 	return nil
 }

@@ -58,7 +58,7 @@ func compare(b *testing.B, one, other func(name string) float64) {
 	b.Helper()
 	var rates, ratios []float64
 	for b.Loop() {
-		name := fmt.Sprint("pull", len(ratios))
+		name := fmt.Sprint("side", len(ratios))
 		var rate, against float64
 		if len(ratios)%2 == 0 {
 			rate, against = one(name+"-one"), other(name+"-other")
@@ -76,11 +76,16 @@ func compare(b *testing.B, one, other func(name string) float64) {
 func BenchmarkPull(b *testing.B) {
 	h := forBench(b, dovecot.V23)
 	q := h.share(b, 1)
-	compare(b, func(name string) float64 { return q.deliver(name, batchUsers) }, func(name string) float64 {
-		batch := h.prepare(name, *messages, 4<<10)
-		defer h.discard(batch)
-		return float64(*messages) / h.deliver(batch, 16).Seconds()
-	})
+	compare(b, func(name string) float64 { return q.deliver(name, batchUsers) }, h.direct)
+}
+
+// direct delivers messages of 4 KB by the webhook, and returns at which rate they
+// arrived, in messages a second.
+func (h *home) direct(name string) float64 {
+	h.tb.Helper()
+	batch := h.prepare(name, *messages, 4<<10)
+	defer h.discard(batch)
+	return float64(*messages) / h.deliver(batch, 16).Seconds()
 }
 
 // careful is a Dovecot as contrib/dovecot sets it up, for whom there is mail or not.

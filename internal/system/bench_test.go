@@ -254,27 +254,9 @@ func BenchmarkLatency(b *testing.B) {
 // which looks up and writes down each message's X-Homing-Id, with the rate into
 // one without Sieve scripts.
 func BenchmarkOnce(b *testing.B) {
-	options := shipped(b, dovecot.V23, nil)
-	options.AnyUser = true
-	careful, plain := settle(b, options), forBench(b, dovecot.V23)
-	careful.warm()
-	var rates, ratios []float64
-	for b.Loop() {
-		rate := map[*home]float64{}
-		order := []*home{careful, plain}
-		if len(ratios)%2 == 1 {
-			slices.Reverse(order)
-		}
-		for _, h := range order {
-			batch := h.prepare(fmt.Sprint("once", len(ratios)), *messages, 4<<10)
-			rate[h] = float64(*messages) / h.deliver(batch, 16).Seconds()
-			h.discard(batch)
-		}
-		rates = append(rates, rate[careful])
-		ratios = append(ratios, rate[careful]/rate[plain])
-	}
-	sample.ReportRatios(b, ratios)
-	b.ReportMetric(sample.Median(rates), "msgs/s")
+	once, plain := settle(b, careful(b)), forBench(b, dovecot.V23)
+	once.warm()
+	compare(b, once.direct, plain.direct)
 }
 
 // BenchmarkMemory shows the most memory that homing ever has resident. The goals
